@@ -1,0 +1,54 @@
+# paycall: every command of the project. `make` alone lists them.
+# A fresh machine needs Python 3.11 or 3.12 (with venv) and make; `make test` installs the rest with apt.
+
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
+    "$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo "$$p" && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run install test lint bench bench-dsp bench-media bench-vault bench-panel demo lock screenshots clean
+
+help: ## list the commands
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | column -t -s- -l2
+
+$(BIN)/python:
+	@[ -n "$(PYTHON)" ] || { echo "paycall needs Python 3.11 or 3.12; none was found. Name one: make run PYTHON=/path/to/python3.12"; exit 1; }
+	@echo "paycall: making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "paycall: $(PYTHON) cannot make a virtual environment (Debian: apt install python3-venv)"; exit 1; }
+
+# A stamp for each lock, so that a second start installs nothing.
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "paycall: installing the packages in requirements.lock (about a minute the first time)"
+	@$(BIN)/python -m pip install --disable-pip-version-check --require-hashes --progress-bar on -q -r requirements.lock
+	@$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+	@echo "paycall: installing the packages in requirements-dev.lock"
+	@$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -q -r requirements-dev.lock
+	@touch $@
+
+install: $(VENV)/.dev ## make the environment alone, the tests' needs included
+	@sh scripts/system-tools.sh
+
+run: $(VENV)/.runtime ## start everything on this machine: panel, vault, media node, acquirer simulator
+	@exec $(BIN)/paycall serve
+
+demo: $(VENV)/.runtime ## a scripted payment from end to end, with a report
+	@$(BIN)/paycall demo
+
+test: install lint ## every test, with real SIP peers, PostgreSQL and a browser
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lock: $(VENV)/.dev ## write the lock files anew from pyproject.toml
+	scripts/lock.sh
+
+clean: ## remove the environment and what was built; var/ (keys, data) stays
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

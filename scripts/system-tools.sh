@@ -1,0 +1,28 @@
+#!/bin/sh
+# Installs the system tools that the tests drive: SIP phones, a capture tool, spandsp, a browser, PostgreSQL.
+# Needs root or password-less sudo; without either it says what is missing. With CI=true that is a failure.
+set -eu
+
+tools="sipp:sip-tester baresip:baresip-core tshark:tshark chromium:chromium espeak-ng:espeak-ng sox:sox kamailio:kamailio"
+missing=""
+for pair in $tools; do
+  command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
+done
+ldconfig -p 2>/dev/null | grep -q libspandsp.so.2 || missing="$missing libspandsp2"
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
+[ -z "$missing" ] && exit 0
+
+if [ "$(id -u)" = 0 ]; then as_root=""
+elif sudo -n true 2>/dev/null; then as_root="sudo -n"
+else as_root="no"
+fi
+if [ "$as_root" = no ] || ! command -v apt-get >/dev/null 2>&1; then
+  echo "paycall: the tests need these Debian packages, which could not be installed from here:$missing" >&2
+  [ "${CI:-}" = true ] && exit 1
+  exit 0
+fi
+echo "paycall: installing$missing"
+export DEBIAN_FRONTEND=noninteractive
+$as_root apt-get update -q >/dev/null
+# shellcheck disable=SC2086
+$as_root apt-get install -y -q --no-install-recommends $missing >/dev/null
