@@ -1,0 +1,1 @@
+"""paycall: card payments in the middle of a phone call."""

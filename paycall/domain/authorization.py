@@ -1,0 +1,90 @@
+"""What is asked of an acquirer and what it answers, without card data: the panel may see all of this.
+
+An answer is one of three things. *Approved* and *declined* only where the acquirer said so in words we know;
+everything else is *unknown*, never a guess.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from paycall.domain.declines import Decline
+from paycall.domain.money import Money
+
+
+class Outcome(StrEnum):
+    """What became of an authorization."""
+
+    APPROVED = "approved"
+    DECLINED = "declined"
+    UNKNOWN = "unknown"
+    REVERSED = "reversed"
+
+
+class OperationOutcome(StrEnum):
+    """What became of a settle, void, refund or reversal. ``PENDING``: accepted, the answer comes later."""
+
+    DONE = "done"
+    PENDING = "pending"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class AuthorizationRequest:
+    """One attempt to authorize a payment.
+
+    ``attempt_id`` is the idempotency key: minted once, written down before sending, never replaced.
+    ``reference`` is the site's own (an order number), ``description`` may appear on a statement.
+    """
+
+    attempt_id: str
+    payment_id: str
+    money: Money
+    reference: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class AuthorizationResult:
+    """What an acquirer answered.
+
+    ``acquirer_reference`` is the acquirer's name for the authorization, ``authorization_code`` the issuer's six
+    characters, ``avs_result`` and ``code_result`` the raw answers on address and security code.
+    ``decline`` is given exactly when the outcome is declined.
+    """
+
+    outcome: Outcome
+    acquirer: str
+    acquirer_reference: str | None = None
+    authorization_code: str | None = None
+    avs_result: str | None = None
+    code_result: str | None = None
+    decline: Decline | None = None
+    approved_minor: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.decline is not None) != (self.outcome is Outcome.DECLINED):
+            raise ValueError("a decline is given exactly when the outcome is declined")
+
+
+@dataclass(frozen=True)
+class OperationResult:
+    """What an acquirer answered to a settle, void, refund or reversal; ``raw_code`` is its own word."""
+
+    outcome: OperationOutcome
+    acquirer_reference: str | None = None
+    raw_code: str | None = None
+
+
+@dataclass(frozen=True)
+class CardSummary:
+    """What anybody outside the card data zone may know of a card."""
+
+    token: str
+    brand: str | None = None
+    last4: str | None = None
+    expiry: str | None = None
+    has_security_code: bool = False
+    security_code_seconds_left: float | None = None

@@ -1,0 +1,110 @@
+"""Protocols without card data: what the panel asks of cells, of the vault and of its surroundings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from paycall.domain.authorization import (
+    AuthorizationRequest,
+    AuthorizationResult,
+    CardSummary,
+    OperationResult,
+)
+from paycall.domain.fields import Field
+from paycall.domain.money import Money
+
+
+@dataclass(frozen=True)
+class CaptureRules:
+    """How a capture treats the caller's keys.
+
+    Times in seconds. ``brands`` empty accepts all. ``end_key`` ends a field, ``clear_key`` empties it.
+    """
+
+    first_key_s: float = 20.0
+    between_keys_s: float = 5.0
+    attempts: int = 3
+    brands: tuple[str, ...] = field(default=())
+    end_key: str = "#"
+    clear_key: str = "*"
+    min_postal_code_length: int = 3
+
+
+class Clock(Protocol):
+    """The time, as an argument that tests can choose."""
+
+    def now(self) -> datetime:
+        """The present moment, in UTC, with its zone."""
+
+    def monotonic(self) -> float:
+        """Seconds that only grow."""
+
+
+class CallControl(Protocol):
+    """What the panel can tell the cell that holds a call.
+
+    Every method raises ``NotFoundError`` (no cell has this call), ``StateError`` (refused by the cell, nothing
+    changed) or ``LinkError`` (the cell did not answer in time).
+    """
+
+    async def start_capture(
+        self, call_id: str, payment_id: str, fields: Sequence[Field], rules: CaptureRules
+    ) -> None:
+        """Mask the agent leg and take these fields."""
+
+    async def capture_fields(self, call_id: str, payment_id: str, fields: Sequence[Field]) -> None:
+        """Take these fields (again), the others are kept."""
+
+    async def end_capture(self, call_id: str, payment_id: str) -> None:
+        """End the capture; the mask comes off two seconds after the last key at the earliest."""
+
+    async def hang_up(self, call_id: str) -> None:
+        """End the call."""
+
+
+class PaymentVault(Protocol):
+    """The panel's side of the vault: tokens and amounts, never a card.
+
+    Raises ``VaultUnavailableError`` if the vault did not answer, ``NotFoundError``, ``StateError``,
+    ``SecurityCodeGoneError``, ``NotSentError`` and ``RefusedRequestError``.
+    """
+
+    async def card(self, payment_id: str) -> CardSummary | None:
+        """The payment's captured card, or None while it has none."""
+
+    async def authorize(self, request: AuthorizationRequest, token: str) -> AuthorizationResult:
+        """Authorize; the same ``attempt_id`` again answers the same."""
+
+    async def attempt(self, attempt_id: str) -> AuthorizationResult | None:
+        """What the vault knows of an attempt now, or None if it never saw it."""
+
+    async def settle(self, operation_id: str, attempt_id: str, money: Money) -> OperationResult:
+        """Take the reserved amount."""
+
+    async def void(self, operation_id: str, attempt_id: str) -> OperationResult:
+        """Release the reservation."""
+
+    async def refund(self, operation_id: str, attempt_id: str, money: Money) -> OperationResult:
+        """Give an amount back."""
+
+    async def drop(self, payment_id: str) -> None:
+        """The payment is over: forget its security code now, its card by the site's retention."""
+
+
+class TestCalls(Protocol):
+    """The scripted caller and phone behind the panel's "test call" button."""
+
+    async def start(self, test_call_id: str) -> str:
+        """Start a scripted caller and phone; gives the phone's SIP URI, which the call is to be routed to.
+
+        The caller's INVITE carries ``X-Paycall-Test-Call`` with this id. Raises ``StateError`` if it can't start.
+        """
+
+    async def asked(self, test_call_id: str, fields: Sequence[Field]) -> None:
+        """What the operator would say on the phone: please key these fields."""
+
+    async def stop(self, test_call_id: str) -> None:
+        """Hang up and release the scripted parts; harmless if they are gone."""

@@ -1,0 +1,129 @@
+"""Card data that cannot slip out: masking is in the type, reading is one explicit word.
+
+A secret cannot be printed, formatted, logged, pickled, copied, JSON-encoded, iterated, hashed or compared in
+variable time. ``expose()`` is the only way to its content; each call of it is a place to review. ``wipe()``
+overwrites the bytes that we hold. What Python can't promise: the ``str`` that ``expose()`` returns, and what a
+library makes of it, lives until the interpreter reuses its memory.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import NoReturn, final
+
+from paycall.domain.card import Brand, brand_of, luhn_valid
+from paycall.domain.errors import CardDataError
+from paycall.domain.fields import CaptureError
+
+
+class Secret:
+    """Base: digits in a ``bytearray`` that is overwritten by ``wipe()`` and when the object goes."""
+
+    __slots__ = ("__weakref__", "_digits")
+
+    def __init__(self, digits: str) -> None:
+        self._digits = bytearray(digits, "ascii")
+
+    def expose(self) -> str:
+        """The content itself. Say why at each use."""
+        return self._digits.decode("ascii")
+
+    def wipe(self) -> None:
+        """Overwrite the content with zeros; ``expose()`` gives nothing afterwards."""
+        for index in range(len(self._digits)):
+            self._digits[index] = 0
+        self._digits = bytearray()
+
+    @property
+    def wiped(self) -> bool:
+        """Whether there is nothing left to expose."""
+        return not self._digits
+
+    def __del__(self) -> None:
+        digits = getattr(self, "_digits", None)
+        if digits:
+            self.wipe()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return hmac.compare_digest(self._digits, other._digits)
+
+    __hash__ = None  # type: ignore[assignment]  # a hash of a card number is card data
+
+    def __refuse(self, *_: object) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} cannot be copied or serialised")
+
+    __reduce__ = __refuse
+    __reduce_ex__ = __refuse
+    __copy__ = __refuse
+    __deepcopy__ = __refuse
+    __getstate__ = __refuse
+
+
+@final
+class DigitBuffer(Secret):
+    """Digits of a field while they are keyed. Its length, and only that, may be told."""
+
+    __slots__ = ()
+
+    def __init__(self, digits: str = "") -> None:
+        if digits and not (digits.isascii() and digits.isdigit()):
+            raise CardDataError(CaptureError.INTERNAL_ERROR)
+        super().__init__(digits)
+
+    def plus(self, digit: str) -> DigitBuffer:
+        """A new buffer with one more digit."""
+        return DigitBuffer(self.expose() + digit)
+
+    def __len__(self) -> int:
+        return len(self._digits)
+
+
+@final
+class Pan(Secret):
+    """A card number: 12 to 19 digits, the Luhn digit right where the brand has one.
+
+    Raises
+    ------
+    CardDataError
+        With ``invalid-card-number``.
+    """
+
+    __slots__ = ("brand", "last4")
+
+    def __init__(self, digits: str) -> None:
+        if not (digits.isascii() and digits.isdigit() and 12 <= len(digits) <= 19):
+            raise CardDataError(CaptureError.INVALID_CARD_NUMBER)
+        brand = brand_of(digits)
+        if (brand is None or brand.rule.luhn) and not luhn_valid(digits):
+            raise CardDataError(CaptureError.INVALID_CARD_NUMBER)
+        super().__init__(digits)
+        self.brand: Brand | None = brand
+        self.last4: str = digits[-4:]
+
+
+@final
+class SecurityCode(Secret):
+    """The three or four digits printed on the card. Never stored, wiped after use.
+
+    Raises
+    ------
+    CardDataError
+        With ``invalid-security-code``.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, digits: str) -> None:
+        if not (digits.isascii() and digits.isdigit() and len(digits) in (3, 4)):
+            raise CardDataError(CaptureError.INVALID_SECURITY_CODE)
+        super().__init__(digits)

@@ -1,0 +1,1 @@
+"""Media cells: the only importer of pjsua2."""

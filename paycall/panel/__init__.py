@@ -1,0 +1,1 @@
+"""The operators' web pages and the public HTTP API. Sees tokens, never a card."""

@@ -1,0 +1,138 @@
+"""Every setting, typed and frozen, read once at the start.
+
+Order: the built-in default, then the TOML file (``paycall.toml``; ``--config`` or ``PAYCALL_CONFIG`` names
+another), then environment variables: ``PAYCALL_PANEL__PORT=8080`` sets ``port`` in ``[panel]``. Each process
+takes its own section only. A wrong setting stops the start with one line that names it and never repeats its
+value. ``config/paycall.toml`` is the commented example.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from paycall.domain.errors import SettingsError
+
+
+class Section(BaseModel):
+    """Base of the sections: frozen, closed against unknown names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class SiteSettings(Section):
+    """What all processes of a site share. No secrets here."""
+
+    name: str = Field(default="paycall", pattern=r"^[A-Za-z0-9 ._-]{1,60}$")
+    var: Path = Path("var")
+    mode: Literal["sandbox", "live"] = "sandbox"
+    currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$")
+    language: Literal["en", "ru", "uk", "hu"] = "en"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class PanelSettings(Section):
+    """The panel: its web address, database and where cells and vault are reached."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    database_url: SecretStr | None = None
+    control_address: str = "unix:var/run/control.sock"
+    vault_address: str = "unix:var/run/vault-panel.sock"
+    idle_minutes: int = Field(default=15, ge=1, le=720)
+    settlement: Literal["immediate", "delayed", "manual"] = "immediate"
+    test_calls: bool = True
+
+
+class VaultSettings(Section):
+    """The vault: one listener for cells, one for the panel, its keys and its acquirer."""
+
+    cell_address: str = "unix:var/run/vault-cell.sock"
+    panel_address: str = "unix:var/run/vault-panel.sock"
+    database_url: SecretStr | None = None
+    key_file: Path = Path("var/vault/keys.json")
+    acquirer: str = "sandbox"
+    acquirers: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    security_code_minutes: float = Field(default=5.0, gt=0, le=5)
+    one_time_token_hours: float = Field(default=24.0, gt=0)
+
+
+class MediaSettings(Section):
+    """A media node: how many cells, their SIP and RTP ports, where calls go."""
+
+    address: str = "127.0.0.1"
+    cells: int = Field(default=2, ge=1, le=256)
+    calls_per_cell: int = Field(default=2, ge=1, le=2)
+    first_sip_port: int = Field(default=5060, ge=1024, le=65000)
+    first_rtp_port: int = Field(default=20000, ge=1024, le=65000)
+    agent_uri: str = "sip:operator@127.0.0.1:5090"
+    route_wait_s: float = Field(default=0.5, ge=0, le=10)
+    mask_policy: Literal["capture", "always"] = "capture"
+    mask_replacement: Literal["silence", "comfort", "tone"] = "silence"
+    control_address: str = "unix:var/run/control.sock"
+    vault_address: str = "unix:var/run/vault-cell.sock"
+
+
+class SandboxSettings(Section):
+    """The acquirer simulator."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: int = Field(default=8090, ge=0, le=65535)
+    api_key: SecretStr | None = None
+    ledger: Path = Path("var/sandbox/ledger.sqlite3")
+
+
+class Settings(Section):
+    """All sections of the file."""
+
+    site: SiteSettings = SiteSettings()
+    panel: PanelSettings = PanelSettings()
+    vault: VaultSettings = VaultSettings()
+    media: MediaSettings = MediaSettings()
+    sandbox: SandboxSettings = SandboxSettings()
+
+
+def load_settings(path: Path | None = None, environ: dict[str, str] | None = None) -> Settings:
+    """Read file and environment.
+
+    Parameters
+    ----------
+    path
+        The TOML file; None takes ``paycall.toml`` if it is there, or nothing.
+    environ
+        The environment; None takes the process's.
+
+    Raises
+    ------
+    SettingsError
+        One line naming the first wrong setting.
+    """
+    env = dict(os.environ) if environ is None else environ
+    named = path or (Path(env["PAYCALL_CONFIG"]) if "PAYCALL_CONFIG" in env else None)
+    file = named or Path("paycall.toml")
+    data: dict[str, Any] = {}
+    if named is not None or file.exists():
+        try:
+            data = tomllib.loads(file.read_text("utf-8"))
+        except OSError:
+            raise SettingsError(f"the settings file {file} cannot be read") from None
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsError(f"the settings file {file} is not TOML (line {error.lineno})") from None
+    for name, value in env.items():
+        if name.startswith("PAYCALL_") and "__" in name:
+            section, _, key = name.removeprefix("PAYCALL_").lower().partition("__")
+            target = data.setdefault(section, {})
+            if not isinstance(target, dict):
+                raise SettingsError(f"[{section}] must be a table")
+            target[key] = value
+    try:
+        return Settings.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"setting {where}: {first['msg']}") from None

@@ -1,0 +1,1 @@
+"""The tokenizer: the only process with keys, cards and acquirer credentials."""
