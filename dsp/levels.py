@@ -1,0 +1,50 @@
+"""Levels: from 16-bit samples to dBm0 and back.
+
+ITU-T G.711 fixes the top of the scale: the largest sine that fits is +3.14 dBm0 in A-law and
++3.17 dBm0 in µ-law. Here it is a sine whose peak is 32768, so 0 dBm0 in A-law is a sine with a
+peak of 22 827 (an RMS of 16 141).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dsp.checks import Floats, Pcm, check_pcm
+
+FULL_SCALE_PEAK = 32768.0
+ALAW_FULL_SCALE_DBM0 = 3.14  # ITU-T G.711, table 5 note
+ULAW_FULL_SCALE_DBM0 = 3.17  # ITU-T G.711, table 6 note
+SILENCE_DBM0 = -120.0  # reported for digital silence, which has no level
+
+
+def dbm0_to_peak(level_dbm0: float, full_scale_dbm0: float = ALAW_FULL_SCALE_DBM0) -> float:
+    """Peak (in 16-bit units) of a sine of this level."""
+    return FULL_SCALE_PEAK * float(10.0 ** ((level_dbm0 - full_scale_dbm0) / 20.0))
+
+
+def dbm0_to_rms(level_dbm0: float, full_scale_dbm0: float = ALAW_FULL_SCALE_DBM0) -> float:
+    """RMS (in 16-bit units) of any signal of this level."""
+    return dbm0_to_peak(level_dbm0, full_scale_dbm0) / float(np.sqrt(2.0))
+
+
+def power_to_dbm0(mean_square: ArrayLike, full_scale_dbm0: float = ALAW_FULL_SCALE_DBM0) -> Floats:
+    """Level in dBm0 of a mean square in squared 16-bit units; silence gives ``SILENCE_DBM0``."""
+    full_scale = FULL_SCALE_PEAK**2 / 2.0
+    floor = full_scale * 10.0 ** ((SILENCE_DBM0 - full_scale_dbm0) / 10.0)
+    power = np.maximum(np.asarray(mean_square, dtype=np.float64), floor)
+    return np.asarray(10.0 * np.log10(power / full_scale) + full_scale_dbm0)
+
+
+def level_dbm0(pcm: Pcm, full_scale_dbm0: float = ALAW_FULL_SCALE_DBM0) -> float:
+    """Level in dBm0 of a whole block of samples.
+
+    Raises
+    ------
+    ValueError
+        The block is empty or is not one channel of int16.
+    """
+    samples = check_pcm(pcm)
+    if samples.size == 0:
+        raise ValueError("an empty block has no level")
+    return float(power_to_dbm0(np.mean(np.square(samples, dtype=np.float64)), full_scale_dbm0))
