@@ -121,8 +121,8 @@ def load_settings(path: Path | None = None, environ: dict[str, str] | None = Non
             data = tomllib.loads(file.read_text("utf-8"))
         except OSError:
             raise SettingsError(f"the settings file {file} cannot be read") from None
-        except tomllib.TOMLDecodeError as error:
-            raise SettingsError(f"the settings file {file} is not TOML (line {error.lineno})") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+            raise SettingsError(f"the settings file {file} is not TOML") from None
     for name, value in env.items():
         if name.startswith("PAYCALL_") and "__" in name:
             section, _, key = name.removeprefix("PAYCALL_").lower().partition("__")

@@ -61,6 +61,9 @@ class CallControl(Protocol):
     async def end_capture(self, call_id: str, payment_id: str) -> None:
         """End the capture; the mask comes off two seconds after the last key at the earliest."""
 
+    async def route_call(self, call_id: str, agent_uri: str) -> None:
+        """Dial this agent for a call that has arrived."""
+
     async def hang_up(self, call_id: str) -> None:
         """End the call."""
 

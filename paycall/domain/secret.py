@@ -89,6 +89,17 @@ class DigitBuffer(Secret):
 
 
 @final
+class KeyBuffer(Secret):
+    """Keys of the dial pad, digits or not, that were pressed before their field could be taken."""
+
+    __slots__ = ()
+
+    def plus(self, key: str) -> KeyBuffer:
+        """A new buffer with one more key."""
+        return KeyBuffer(self.expose() + key)
+
+
+@final
 class Pan(Secret):
     """A card number: 12 to 19 digits, the Luhn digit right where the brand has one.
 
