@@ -12,8 +12,8 @@ Rules:
 * A new card number makes the security code worthless: if the code was there it is asked for again.
 * Keys that come while a field is on its way to the vault are kept, and count for the next field.
 
-Events and effects are in ``capture_events.py``. States hold secrets (``DigitBuffer``); when a state is replaced, ``wipe_replaced`` overwrites what the new one
-does not share.
+Events and effects are in ``capture_events.py``. States hold secrets (``DigitBuffer``); when a state is replaced,
+``wipe_replaced`` overwrites what the new one does not share.
 """
 
 from __future__ import annotations
