@@ -7,6 +7,11 @@ the caller names a card as lost, stolen or suspect, and confidential reasons sha
 
 from __future__ import annotations
 
-from paycall.domain.decline_texts import en
+from paycall.domain.decline_texts import en, hu, ru, uk
 
-TEXTS: dict[str, dict[str, tuple[str, str]]] = {"en": en.TEXTS}
+TEXTS: dict[str, dict[str, tuple[str, str]]] = {
+    "en": en.TEXTS,
+    "ru": ru.TEXTS,
+    "uk": uk.TEXTS,
+    "hu": hu.TEXTS,
+}
