@@ -40,7 +40,7 @@ class PanelSettings(Section):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
-    database_url: SecretStr | None = None
+    database_url: SecretStr = SecretStr("sqlite:///var/panel/panel.sqlite3")
     control_address: str = "unix:var/run/control.sock"
     vault_address: str = "unix:var/run/vault-panel.sock"
     idle_minutes: int = Field(default=15, ge=1, le=720)
@@ -53,7 +53,7 @@ class VaultSettings(Section):
 
     cell_address: str = "unix:var/run/vault-cell.sock"
     panel_address: str = "unix:var/run/vault-panel.sock"
-    database_url: SecretStr | None = None
+    database_url: SecretStr = SecretStr("sqlite:///var/vault/vault.sqlite3")
     key_file: Path = Path("var/vault/keys.json")
     acquirer: str = "sandbox"
     acquirers: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -83,7 +83,7 @@ class SandboxSettings(Section):
     enabled: bool = True
     host: str = "127.0.0.1"
     port: int = Field(default=8090, ge=0, le=65535)
-    api_key: SecretStr | None = None
+    api_key_file: Path = Path("var/sandbox/api_key")
     ledger: Path = Path("var/sandbox/ledger.sqlite3")
 
 
@@ -130,9 +130,39 @@ def load_settings(path: Path | None = None, environ: dict[str, str] | None = Non
             if not isinstance(target, dict):
                 raise SettingsError(f"[{section}] must be a table")
             target[key] = value
+    _place_under_var(data)
     try:
         return Settings.model_validate(data)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise SettingsError(f"setting {where}: {first['msg']}") from None
+
+
+def _place_under_var(data: dict[str, Any]) -> None:
+    """Sockets, keys and ledgers lie under ``[site] var`` unless a setting places them elsewhere."""
+    site = data.get("site", {})
+    var = str(site.get("var", "var")) if isinstance(site, dict) else "var"
+    sandbox = data.get("sandbox", {})
+    host, port = (sandbox.get("host"), sandbox.get("port")) if isinstance(sandbox, dict) else (None, None)
+    key_file = f"{var}/sandbox/api_key"
+    places: dict[tuple[str, str], Any] = {
+        ("panel", "database_url"): f"sqlite:///{var}/panel/panel.sqlite3",
+        ("panel", "control_address"): f"unix:{var}/run/control.sock",
+        ("panel", "vault_address"): f"unix:{var}/run/vault-panel.sock",
+        ("vault", "database_url"): f"sqlite:///{var}/vault/vault.sqlite3",
+        ("vault", "cell_address"): f"unix:{var}/run/vault-cell.sock",
+        ("vault", "panel_address"): f"unix:{var}/run/vault-panel.sock",
+        ("vault", "key_file"): f"{var}/vault/keys.json",
+        ("vault", "acquirers"): {
+            "sandbox": {"url": f"http://{host or '127.0.0.1'}:{port or 8090}", "api_key_file": key_file}
+        },
+        ("media", "control_address"): f"unix:{var}/run/control.sock",
+        ("media", "vault_address"): f"unix:{var}/run/vault-cell.sock",
+        ("sandbox", "ledger"): f"{var}/sandbox/ledger.sqlite3",
+        ("sandbox", "api_key_file"): key_file,
+    }
+    for (section, key), place in places.items():
+        target = data.setdefault(section, {})
+        if isinstance(target, dict):
+            target.setdefault(key, place)

@@ -1,0 +1,171 @@
+"""The composition root: the only module that knows every other. Puts each process together and runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from paycall.clock import SystemClock
+from paycall.control.frames import split_address
+from paycall.domain.errors import SettingsError
+from paycall.logs import configure_logs
+from paycall.process import end_with_parent, private_socket, serve_until_signal, web_server
+from paycall.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from paycall.control.messages import Event
+
+log = structlog.get_logger(__name__)
+
+
+def _begin(config: Path | None) -> Settings:
+    """What every single process does first."""
+    settings = load_settings(config)
+    if os.environ.get("PAYCALL_SUPERVISED"):
+        end_with_parent()
+    configure_logs(settings.site.log_level)
+    return settings
+
+
+def run_panel(config: Path | None) -> int:
+    """The panel and the hub that cells dial."""
+    from paycall.control.hub import Hub
+    from paycall.panel.app import create_app
+    from paycall.panel.dependencies import PanelDependencies
+    from paycall.panel.vault_client import VaultClient
+    from paycall.store.database import open_database
+
+    settings = _begin(config)
+    panel = settings.panel
+    app: Any = None
+
+    async def handle(sender_id: str, event: Event) -> None:
+        await app.state.handle_event(sender_id, event)
+
+    hub = Hub(handle)
+    database = open_database(panel.database_url.get_secret_value())
+    deps = PanelDependencies(
+        settings=panel,
+        site=settings.site,
+        database=database,
+        calls=hub,
+        vault=VaultClient(panel.vault_address),
+        test_calls=_test_calls(settings),
+        clock=SystemClock(),
+    )
+    app = create_app(deps)
+    inner = app.router.lifespan_context
+
+    @contextlib.asynccontextmanager
+    async def lifespan(asgi: Any) -> AsyncIterator[Any]:
+        async with inner(asgi) as state, hub.serve(panel.control_address):
+            yield state
+
+    app.router.lifespan_context = lifespan
+    server = web_server(app, host=panel.host, port=panel.port)
+    asyncio.run(serve_until_signal([(server, None)]))
+    database.dispose()
+    return 0
+
+
+def run_vault(config: Path | None) -> int:
+    """The vault: two apps, one for each role, each on its own listener."""
+    from paycall.vault.app import create_apps
+    from paycall.vault.hardening import harden
+
+    settings = _begin(config)
+    harden()
+    vault = settings.vault.model_copy(update={"acquirers": resolve_files(settings.vault.acquirers)})
+
+    async def run() -> None:
+        apps = create_apps(vault, settings.site)
+        await apps.start()
+        try:
+            await serve_until_signal(
+                [
+                    (
+                        web_server(apps.cell),
+                        private_socket(_unix_path(vault.cell_address, "vault.cell_address")),
+                    ),
+                    (
+                        web_server(apps.panel),
+                        private_socket(_unix_path(vault.panel_address, "vault.panel_address")),
+                    ),
+                ]
+            )
+        finally:
+            await apps.stop()
+
+    asyncio.run(run())
+    return 0
+
+
+def run_media(config: Path | None) -> int:
+    """A media node with its cells."""
+    from paycall.media.node import run_node
+
+    settings = _begin(config)
+    return run_node(settings.media, settings.site)
+
+
+def run_sandbox(config: Path | None) -> int:
+    """The acquirer simulator."""
+    from gateway_adapters.sandbox.server import create_app
+
+    settings = _begin(config)
+    sandbox = settings.sandbox
+    key = read_secret(sandbox.api_key_file)
+    sandbox.ledger.parent.mkdir(parents=True, exist_ok=True)
+    server = web_server(create_app(sandbox.ledger, key), host=sandbox.host, port=sandbox.port)
+    asyncio.run(serve_until_signal([(server, None)]))
+    return 0
+
+
+def read_secret(path: Path) -> str:
+    """A secret that lies in a file of its own.
+
+    Raises
+    ------
+    SettingsError
+        If it can't be read; the path is named, never the content.
+    """
+    try:
+        return path.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError(f"the secret file {path} cannot be read") from None
+
+
+def resolve_files(acquirers: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Settings of acquirers with each ``name_file`` replaced by ``name``, read from that file."""
+    return {
+        acquirer: {
+            (key.removesuffix("_file") if key.endswith("_file") else key): (
+                read_secret(Path(value)) if key.endswith("_file") else value
+            )
+            for key, value in table.items()
+        }
+        for acquirer, table in acquirers.items()
+    }
+
+
+def _unix_path(address: str, name: str) -> Path:
+    kind, where, _ = split_address(address)
+    if kind != "unix":
+        raise SettingsError(f"setting {name}: only unix: addresses are served so far")
+    return Path(where)
+
+
+def _test_calls(settings: Settings) -> Any:
+    if not settings.panel.test_calls:
+        return None
+    from paycall.demo.test_calls import ScriptedTestCalls
+
+    media = settings.media
+    uris = [f"sip:shop@{media.address}:{media.first_sip_port + n}" for n in range(media.cells)]
+    return ScriptedTestCalls(uris, media.address)

@@ -1,0 +1,59 @@
+"""``paycall …``: the command line. Each command is loaded when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from paycall.domain.errors import PaycallError, SettingsError
+
+# The processes, which bootstrap puts together ...
+PROCESSES: dict[str, str] = {
+    "panel": "start the panel alone",
+    "vault": "start the vault alone",
+    "media": "start a media node alone",
+    "sandbox": "start the acquirer simulator alone",
+}
+# ... and the tools: name -> (module with add_arguments and run, what it does).
+TOOLS: dict[str, tuple[str, str]] = {
+    "serve": ("paycall.serve", "start panel, vault, media node and acquirer simulator on this machine"),
+    "demo": ("paycall.demo.command", "a scripted payment from end to end, with a report"),
+    "dtmf": ("paycall.dtmf_command", "print the keys in a sound file, or mask them"),
+}
+
+
+def _parser(called: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="paycall", description="Card payments in the middle of a phone call."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    helps = {name: text for name, (_, text) in TOOLS.items()} | PROCESSES
+    for command, text in helps.items():
+        sub = commands.add_parser(command, help=text, description=text)
+        sub.add_argument("--config", type=Path, help="settings file (default: paycall.toml, if it is there)")
+        if command == called and command in TOOLS:
+            importlib.import_module(TOOLS[command][0]).add_arguments(sub)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; gives the process's exit code (2: wrong usage or setting)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    called = arguments[0] if arguments else None
+    args = _parser(called).parse_args(arguments)
+    try:
+        if args.command in PROCESSES:
+            run = getattr(importlib.import_module("paycall.bootstrap"), f"run_{args.command}")
+            return int(run(args.config))
+        return int(importlib.import_module(TOOLS[args.command][0]).run(args))
+    except SettingsError as error:
+        print(f"paycall: {error.text}", file=sys.stderr)
+        return 2
+    except PaycallError as error:
+        print(f"paycall: {error.text}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130

@@ -1,0 +1,168 @@
+"""``paycall serve``: prepares ``var/`` on the first start, then runs every process under one supervisor."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import sys
+from pathlib import Path
+from urllib.request import urlopen
+
+from paycall.domain.errors import SettingsError
+from paycall.domain.ids import new_id
+from paycall.logs import configure_logs
+from paycall.settings import Settings, load_settings
+from paycall.supervisor import Child, Supervisor
+
+START_S = 60.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """``paycall serve`` takes nothing but ``--config``."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run everything until Ctrl-C; gives the exit code."""
+    config: Path | None = args.config
+    settings = load_settings(config)
+    _say(f"preparing {settings.site.var}/")
+    sign_in = prepare(settings)
+    (settings.site.var / "log").mkdir(parents=True, exist_ok=True)
+    with (settings.site.var / "log" / "supervisor.log").open("a") as stream:
+        configure_logs(settings.site.log_level, stream)
+        supervisor = Supervisor(_children(settings, config))
+        for sig in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(sig, lambda *_: supervisor.request_stop())
+        os.environ["PAYCALL_SUPERVISED"] = "1"
+        try:
+            if not supervisor.start(START_S, _say):
+                return 1
+            _welcome(settings, sign_in)
+            supervisor.watch()
+        finally:
+            _say("stopping")
+            supervisor.stop()
+        _say("stopped; everything is kept in " + str(settings.site.var) + "/")
+    return 0
+
+
+def prepare(settings: Settings) -> str:
+    """Make directories, first keys, the simulator's API key and the first operator; keeps what is there.
+
+    Returns the line that says how to sign in.
+    """
+    from paycall.panel.people import create_first_operator
+    from paycall.store.database import open_database
+    from paycall.vault.keys import create_key_file
+
+    var = settings.site.var
+    try:
+        for folder in ("", "run", "log", "panel", "vault", "sandbox"):
+            (var / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        raise SettingsError(f"setting site.var: the folder {var} cannot be made") from None
+    if len(str(var.absolute())) > 80:
+        raise SettingsError("setting site.var: the path is too long for the sockets in it (80 characters)")
+    if not settings.vault.key_file.exists():
+        create_key_file(settings.vault.key_file)
+    if not settings.sandbox.api_key_file.exists():
+        write_secret(settings.sandbox.api_key_file, secrets.token_urlsafe(24))
+    database = open_database(settings.panel.database_url.get_secret_value())
+    try:
+        created = create_first_operator(database)
+    finally:
+        database.dispose()
+    note = var / "first-operator.txt"
+    if created is not None:
+        write_secret(note, f"{created[0]} {created[1]}")
+        return (
+            f'sign in as "{created[0]}" with the password {created[1]} (kept in {note} until you delete it)'
+        )
+    return f"sign in as before (the first account is in {note})" if note.exists() else "sign in as before"
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write a new file that only this user can read."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text + "\n")
+
+
+def _children(settings: Settings, config: Path | None) -> list[Child]:
+    panel, sandbox, vault = settings.panel, settings.sandbox, settings.vault
+    ready = {
+        "sandbox": lambda: _http_ok(sandbox.host, sandbox.port),
+        "vault": lambda: _unix_ok(vault.cell_address) and _unix_ok(vault.panel_address),
+        "panel": lambda: _http_ok(panel.host, panel.port),
+        "media": lambda: _sip_ok(settings.media.address, settings.media.first_sip_port),
+    }
+    if not sandbox.enabled:
+        del ready["sandbox"]
+    return [
+        Child(
+            name=name,
+            command=[sys.executable, "-m", "paycall", name, *(["--config", str(config)] if config else [])],
+            log_path=settings.site.var / "log" / f"{name}.log",
+            ready=is_ready,
+        )
+        for name, is_ready in ready.items()
+    ]
+
+
+def _http_ok(host: str, port: int) -> bool:
+    try:
+        with urlopen(f"http://{host}:{port}/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _unix_ok(address: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock, contextlib.suppress(OSError):
+        sock.connect(address.removeprefix("unix:"))
+        return True
+    return False
+
+
+def _sip_ok(host: str, port: int) -> bool:
+    """Whether something answers a SIP OPTIONS (RFC 3261, section 11) at the address."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
+        sock.settimeout(0.5)
+        sock.bind((host, 0))
+        own = "{}:{}".format(*sock.getsockname())
+        mark = new_id("ping")
+        request = (
+            f"OPTIONS sip:{host}:{port} SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bK{mark}\r\n"
+            f"Max-Forwards: 1\r\nFrom: <sip:serve@{own}>;tag={mark}\r\nTo: <sip:{host}:{port}>\r\n"
+            f"Call-ID: {mark}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+        )
+        sock.sendto(request.encode(), (host, port))
+        return sock.recv(2048).startswith(b"SIP/2.0 ")
+    return False
+
+
+def _welcome(settings: Settings, sign_in: str) -> None:
+    media, panel = settings.media, settings.panel
+    ports = [media.first_sip_port + n for n in range(media.cells)]
+    _say("")
+    _say(f"  panel      http://{panel.host}:{panel.port}/   {sign_in}")
+    _say(
+        f"  callers    sip:anything@{media.address}:{ports[0]}"
+        + (f" to :{ports[-1]}" if len(ports) > 1 else "")
+    )
+    _say(f"  operator   paycall rings {media.agent_uri}")
+    _say("  no phone?  the panel has a button that makes a test call")
+    if settings.sandbox.enabled:
+        _say(
+            "  acquirer   the built-in simulator: 4242 4242 4242 4242 is approved, 4000 0000 0000 9995 declined"
+        )
+    _say(f"  logs       {settings.site.var}/log/      Ctrl-C stops everything")
+    _say("")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write((f"paycall: {text}" if text and not text.startswith("  ") else text) + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,130 @@
+"""Keeps the processes of ``paycall serve`` running: starts, watches, restarts, stops them.
+
+Rules: each process writes to its own log file; one that dies is started again, after a growing pause if it dies
+young; stopping asks (SIGTERM) in reverse order of the start, waits, and only then kills.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+STOP_S = 10.0
+YOUNG_S = 5.0
+MAX_PAUSE_S = 10.0
+
+
+@dataclass
+class Child:
+    """One process: what starts it, how to know that it is ready."""
+
+    name: str
+    command: list[str]
+    log_path: Path
+    ready: Callable[[], bool]
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    failures: int = 0
+    restart_at: float | None = None
+    _log: IO[bytes] | None = field(default=None, repr=False)
+
+    def start(self) -> None:
+        """Start the process, its output appended to its log file."""
+        self.log_path.parent.mkdir(parents=True, exist_ok=True)
+        if self._log is None:
+            self._log = self.log_path.open("ab")
+        self.process = subprocess.Popen(
+            self.command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, start_new_session=True
+        )
+        self.started_at = time.monotonic()
+        self.restart_at = None
+
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self.process is not None and self.process.poll() is None
+
+    def close(self) -> None:
+        """Release the log file."""
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+
+class Supervisor:
+    """Runs children in the given order."""
+
+    def __init__(self, children: list[Child]) -> None:
+        self.children = children
+        self._stopping = False
+
+    def start(self, timeout_s: float, progress: Callable[[str], None]) -> bool:
+        """Start all, each when the one before it is ready; False if one did not come up in time."""
+        for child in self.children:
+            progress(f"starting {child.name}")
+            child.start()
+            deadline = time.monotonic() + timeout_s
+            while not child.ready():
+                if self._stopping:
+                    return False
+                if not child.alive() or time.monotonic() > deadline:
+                    progress(f"{child.name} did not start; its log is {child.log_path}")
+                    return False
+                time.sleep(0.05)
+        return True
+
+    def watch(self) -> None:
+        """Restart what dies, until ``request_stop``."""
+        while not self._stopping:
+            for child in self.children:
+                self._look_after(child)
+            time.sleep(0.1)
+
+    def _look_after(self, child: Child) -> None:
+        now = time.monotonic()
+        if child.alive():
+            if child.failures and now - child.started_at > YOUNG_S:
+                child.failures = 0
+            return
+        if child.restart_at is None:
+            status = child.process.returncode if child.process else None
+            pause_s = min(0.1 * 2**child.failures, MAX_PAUSE_S) if child.failures else 0.0
+            log.error("process_died", name=child.name, status=status, seconds=pause_s)
+            child.restart_at = now + pause_s
+            child.failures += 1
+        if now >= child.restart_at:
+            child.start()
+            log.info("process_started", name=child.name, pid=child.process.pid if child.process else None)
+
+    def request_stop(self) -> None:
+        """End ``watch``; callable from a signal handler."""
+        self._stopping = True
+
+    def stop(self) -> None:
+        """Ask every process to stop, last started first, and kill what does not listen."""
+        self._stopping = True
+        for child in reversed(self.children):
+            if child.alive() and child.process is not None:
+                child.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + STOP_S
+        for child in reversed(self.children):
+            if child.process is None:
+                continue
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.process.wait(max(0.1, deadline - time.monotonic()))
+            if child.alive():
+                log.error("process_killed", name=child.name)
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.process.pid, signal.SIGKILL)
+                child.process.wait()
+            child.close()
