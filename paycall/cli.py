@@ -17,10 +17,12 @@ PROCESSES: dict[str, str] = {
     "media": "start a media node alone",
     "sandbox": "start the acquirer simulator alone",
 }
-# ... and the tools: name -> (module with add_arguments and run, what it does).
+# ... and the tools: name -> (module, what it does). A module has add_arguments and run (or run_<name>).
 TOOLS: dict[str, tuple[str, str]] = {
     "serve": ("paycall.serve", "start panel, vault, media node and acquirer simulator on this machine"),
     "demo": ("paycall.demo.command", "a scripted payment from end to end, with a report"),
+    "prepare": ("paycall.serve", "make keys, secrets and the first operator; keeps what is there"),
+    "health": ("paycall.health", "whether a process answers (exit code)"),
     "dtmf": ("paycall.dtmf_command", "print the keys in a sound file, or mask them"),
 }
 
@@ -48,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.command in PROCESSES:
             run = getattr(importlib.import_module("paycall.bootstrap"), f"run_{args.command}")
             return int(run(args.config))
-        return int(importlib.import_module(TOOLS[args.command][0]).run(args))
+        module = importlib.import_module(TOOLS[args.command][0])
+        return int(getattr(module, f"run_{args.command}", module.run)(args))
     except SettingsError as error:
         print(f"paycall: {error.text}", file=sys.stderr)
         return 2

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import secrets
 import signal
-import socket
 import sys
+from functools import partial
 from pathlib import Path
-from urllib.request import urlopen
 
 from paycall.domain.errors import SettingsError
-from paycall.domain.ids import new_id
+from paycall.health import NAMES, is_ready
 from paycall.logs import configure_logs
 from paycall.settings import Settings, load_settings
 from paycall.supervisor import Child, Supervisor
@@ -47,6 +45,12 @@ def run(args: argparse.Namespace) -> int:
             _say("stopping")
             supervisor.stop()
         _say("stopped; everything is kept in " + str(settings.site.var) + "/")
+    return 0
+
+
+def run_prepare(args: argparse.Namespace) -> int:
+    """``paycall prepare``: the first start's preparations alone, for processes that are started one by one."""
+    _say(prepare(load_settings(args.config)))
     return 0
 
 
@@ -92,56 +96,16 @@ def write_secret(path: Path, text: str) -> None:
 
 
 def _children(settings: Settings, config: Path | None) -> list[Child]:
-    panel, sandbox, vault = settings.panel, settings.sandbox, settings.vault
-    ready = {
-        "sandbox": lambda: _http_ok(sandbox.host, sandbox.port),
-        "vault": lambda: _unix_ok(vault.cell_address) and _unix_ok(vault.panel_address),
-        "panel": lambda: _http_ok(panel.host, panel.port),
-        "media": lambda: _sip_ok(settings.media.address, settings.media.first_sip_port),
-    }
-    if not sandbox.enabled:
-        del ready["sandbox"]
+    names = [name for name in NAMES if name != "sandbox" or settings.sandbox.enabled]
     return [
         Child(
             name=name,
             command=[sys.executable, "-m", "paycall", name, *(["--config", str(config)] if config else [])],
             log_path=settings.site.var / "log" / f"{name}.log",
-            ready=is_ready,
+            ready=partial(is_ready, name, settings),
         )
-        for name, is_ready in ready.items()
+        for name in names
     ]
-
-
-def _http_ok(host: str, port: int) -> bool:
-    try:
-        with urlopen(f"http://{host}:{port}/health", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
-def _unix_ok(address: str) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock, contextlib.suppress(OSError):
-        sock.connect(address.removeprefix("unix:"))
-        return True
-    return False
-
-
-def _sip_ok(host: str, port: int) -> bool:
-    """Whether something answers a SIP OPTIONS (RFC 3261, section 11) at the address."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
-        sock.settimeout(0.5)
-        sock.bind((host, 0))
-        own = "{}:{}".format(*sock.getsockname())
-        mark = new_id("ping")
-        request = (
-            f"OPTIONS sip:{host}:{port} SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bK{mark}\r\n"
-            f"Max-Forwards: 1\r\nFrom: <sip:serve@{own}>;tag={mark}\r\nTo: <sip:{host}:{port}>\r\n"
-            f"Call-ID: {mark}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
-        )
-        sock.sendto(request.encode(), (host, port))
-        return sock.recv(2048).startswith(b"SIP/2.0 ")
-    return False
 
 
 def _welcome(settings: Settings, sign_in: str) -> None:
