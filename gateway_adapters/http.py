@@ -1,0 +1,121 @@
+"""One HTTP exchange with an acquirer, and what its failures mean for the money.
+
+Rules: a connection that was never opened carried nothing (``NotSentError``); whatever goes wrong after that
+leaves the outcome unknown (``NoAnswerError``); a refusal of our credentials or format means that nothing was
+charged (``RefusedRequestError``). Faults are raised outside the ``except`` block and answers do not keep their
+request: httpx's errors and responses hold the body that was sent, and with it the card.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from paycall.domain.errors import AcquirerFault, NoAnswerError, NotSentError, RefusedRequestError
+
+_NEVER_OPENED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer: the status and the JSON object, None where the body is anything else."""
+
+    status: int
+    body: dict[str, Any] | None
+
+
+class HttpExchange:
+    """A connection pool to one acquirer. ``read_s`` is how long we wait for an answer that was asked for."""
+
+    def __init__(
+        self, url: str, *, headers: Mapping[str, str], connect_s: float = 3.0, read_s: float = 20.0
+    ) -> None:
+        self._client = httpx.AsyncClient(
+            base_url=url,
+            headers=dict(headers),
+            timeout=httpx.Timeout(read_s, connect=connect_s, pool=connect_s),
+            # An idle connection that the other side is about to close loses a request with no answer,
+            # so ours are given up first.
+            limits=httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=4.0),
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        json_body: Mapping[str, Any] | None = None,
+        form: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Send once and wait for the answer.
+
+        Raises
+        ------
+        NotSentError
+            No connection.
+        NoAnswerError
+            Anything after that: a time-out, a broken connection, a protocol error.
+        """
+        try:
+            response = await self._client.request(
+                method,
+                path,
+                json=json_body,
+                data=form,
+                params=params,
+                headers=dict(headers or {}),
+            )
+            return Answer(response.status_code, _json_object(response.content))
+        except _NEVER_OPENED:
+            fault: AcquirerFault = NotSentError()
+        except httpx.HTTPError:
+            fault = NoAnswerError()
+        raise fault
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
+def fault_of(answer: Answer) -> AcquirerFault:
+    """The fault that an answer without a usable result means.
+
+    429 was turned away before anything was done: safe to send again. 409 is still being worked on, 5xx may have
+    been done. Only a plain refusal of the request is certain not to have charged.
+    """
+    if answer.status == 429:
+        return NotSentError()
+    if answer.status in (400, 401, 403, 404, 405, 406, 413, 415, 422):
+        return RefusedRequestError()
+    return NoAnswerError()
+
+
+def text_of(body: Mapping[str, Any], name: str) -> str | None:
+    """A text or whole number of an answer, as text; None for anything else, and for what is absurdly long."""
+    value = body.get(name)
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    text = str(value)
+    return text if 0 < len(text) <= 255 else None
+
+
+def int_of(body: Mapping[str, Any], name: str) -> int | None:
+    """A whole number of an answer; None for anything else."""
+    value = body.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _json_object(content: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

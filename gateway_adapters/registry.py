@@ -1,0 +1,30 @@
+"""The table of acquirers: a name in the settings, and what makes the adapter from its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gateway_adapters.sandbox.adapter import SandboxAcquirer
+from paycall.domain.card_ports import Acquirer
+from paycall.domain.errors import SettingsError
+
+Factory = Callable[[Mapping[str, Any]], Acquirer]
+
+REGISTRY: dict[str, Factory] = {
+    "sandbox": SandboxAcquirer.from_settings,
+}
+
+
+def make_acquirer(name: str, table: Mapping[str, Any]) -> Acquirer:
+    """The adapter of this name, with its settings.
+
+    Raises
+    ------
+    SettingsError
+        If there is none of this name, or a setting is wrong.
+    """
+    factory = REGISTRY.get(name)
+    if factory is None:
+        raise SettingsError(f"setting vault.acquirer: must be one of {', '.join(sorted(REGISTRY))}")
+    return factory(table)

@@ -1,0 +1,156 @@
+"""What happens to an authorization in the simulator, whichever wire it came by: replay, fault, booking, delay.
+
+Rules: a request is booked before its answer is delayed or lost, as at a real acquirer, so a client that gives up
+waiting has been charged. A fault happens once for an idempotency key. The security code is looked at by nobody
+and kept nowhere; the card number is reduced to its trace in the first step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+
+from gateway_adapters.sandbox.behaviour import Behaviour, Fault, behaviour_for
+from gateway_adapters.sandbox.ledger import Authorization, CardTrace, KeyReusedError, Ledger
+from paycall.domain.card import brand_of
+
+TRANSPORT = "paycall.transport"  # where the app leaves the connection's transport in the ASGI scope
+
+Render = Callable[[Authorization], tuple[int, dict[str, Any]]]
+RenderError = Callable[[int, str], Response]
+
+
+@dataclass(frozen=True)
+class Order:
+    """A wish to authorize, as any wire brings it. ``holder`` can carry a trigger on wires that have them."""
+
+    key: str
+    reference: str
+    payment: str
+    wire: str
+    amount_minor: int
+    currency: str
+    card_number: str = field(repr=False)
+    expiry: str = field(repr=False, default="")
+
+
+class Simulator:
+    """The ledger with the behaviours in front of it."""
+
+    def __init__(self, ledger: Ledger, api_key: str) -> None:
+        self.ledger = ledger
+        self._hash_key = hashlib.sha256(b"paycall simulator card hash:" + api_key.encode()).digest()
+
+    def trace(self, card_number: str) -> CardTrace:
+        """What the ledger may keep of a card number."""
+        brand = brand_of(card_number)
+        return CardTrace(
+            brand=brand.value if brand else "unknown",
+            last4=card_number[-4:],
+            card_hash=self._hash(card_number),
+        )
+
+    async def authorize(
+        self, request: Request, order: Order, render: Render, render_error: RenderError
+    ) -> Response:
+        """Answer an order on its wire, or drop the connection."""
+        fingerprint = self._fingerprint(order)
+        try:
+            replay = self.ledger.replay(order.key, fingerprint)
+        except KeyReusedError:
+            return render_error(409, "idempotency-key-reused")
+        if replay is not None:
+            return JSONResponse(replay.body, replay.status)
+        behaviour = behaviour_for(order.card_number, order.amount_minor)
+        fault = behaviour.fault
+        if fault is not None and not self.ledger.first_fault(order.key, fingerprint):
+            fault = None
+        if fault is Fault.TOO_MANY_REQUESTS:
+            return render_error(429, "too-many-requests")
+        if fault is Fault.DROP_BEFORE_BOOKING:
+            return await drop_connection(request)
+        status, body = self._book(order, behaviour, render, fingerprint)
+        if behaviour.delay_s:
+            await asyncio.sleep(behaviour.delay_s)
+        if fault is Fault.DROP_AFTER_BOOKING:
+            return await drop_connection(request)
+        if fault is Fault.GARBAGE:
+            return PlainTextResponse("<!doctype html><p>Service temporarily out of ord")
+        if fault is Fault.SERVER_ERROR:
+            return render_error(500, "internal-error")
+        return JSONResponse(body, status)
+
+    def _book(
+        self, order: Order, behaviour: Behaviour, render: Render, fingerprint: str
+    ) -> tuple[int, dict[str, Any]]:
+        row = self.ledger.authorize(
+            reference=order.reference,
+            payment=order.payment,
+            wire=order.wire,
+            amount_minor=order.amount_minor,
+            currency=order.currency,
+            card=self.trace(order.card_number),
+            behaviour=behaviour,
+        )
+        status, body = render(row)
+        self.ledger.answer(order.key, fingerprint, status, body)
+        return status, body
+
+    async def operate(
+        self, key: str, what: tuple[str | int, ...], act: Callable[[], tuple[int, dict[str, Any]] | None]
+    ) -> tuple[int, dict[str, Any]] | None:
+        """Carry an operation out once for its key; None if there is nothing to do it to.
+
+        Raises
+        ------
+        KeyReusedError
+            If the key came with another operation.
+        """
+        fingerprint = self._hash(json.dumps(what))
+        replay = self.ledger.replay(key, fingerprint)
+        if replay is not None:
+            return replay.status, replay.body
+        done = act()
+        if done is not None:
+            self.ledger.answer(key, fingerprint, *done)
+        return done
+
+    def _fingerprint(self, order: Order) -> str:
+        parts = (
+            order.wire,
+            order.reference,
+            order.amount_minor,
+            order.currency,
+            order.card_number,
+            order.expiry,
+        )
+        return self._hash(json.dumps(parts))
+
+    def _hash(self, text: str) -> str:
+        """A keyed hash: without the key nobody can try all card numbers against it (PCI DSS 3.5.1.1)."""
+        return hmac.new(self._hash_key, text.encode(), hashlib.sha256).hexdigest()
+
+
+async def drop_connection(request: Request) -> Response:
+    """Close the TCP connection without an answer, as a crashed host or a cut line does.
+
+    Raises
+    ------
+    RuntimeError
+        If the server is not uvicorn: only there is the connection within reach.
+    """
+    transport = request.scope.get(TRANSPORT)
+    if transport is None:
+        raise RuntimeError("the simulator drops connections only under uvicorn")
+    transport.abort()
+    while not await request.is_disconnected():
+        await asyncio.sleep(0.001)
+    return Response()  # nobody is there any more to get it

@@ -1,0 +1,299 @@
+"""What every adapter of the registry promises, over its real wire to the simulator, checked in its ledger.
+
+Written once: a new adapter passes it by having its settings in ``conftest.py``.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import traceback
+from typing import Any
+
+import pytest
+
+from paycall.domain.authorization import (
+    AuthorizationRequest,
+    AuthorizationResult,
+    OperationOutcome,
+    OperationResult,
+    Outcome,
+)
+from paycall.domain.card import Expiry
+from paycall.domain.card_ports import Acquirer, Card
+from paycall.domain.declines import Retry
+from paycall.domain.errors import AcquirerFault, NoAnswerError, NotSentError, RefusedRequestError
+from paycall.domain.ids import new_id
+from paycall.domain.money import Money
+from paycall.domain.secret import Pan, SecurityCode
+
+GOOD = "4242424242424242"
+SLOW = "4000000000000259"
+DROPPED_AFTER_BOOKING = "4000000000000341"
+DROPPED_BEFORE_BOOKING = "4000000000000408"
+GARBAGE = "4000000000000416"
+SERVER_ERROR = "4000000000000424"
+TOO_MANY_REQUESTS = "4000000000000432"
+HALF_APPROVED = "4000000000000440"
+SECURITY_CODE = "739"
+AMOUNT = Money(4200, "EUR")
+
+
+def order(money: Money = AMOUNT) -> AuthorizationRequest:
+    return AuthorizationRequest(new_id("att"), new_id("pay"), money, "order 17", "Two tickets")
+
+
+def card(number: str = GOOD) -> Card:
+    return Card(Pan(number), Expiry(2031, 4), SecurityCode(SECURITY_CODE), "1051")
+
+
+def booked(peer: Any, request: AuthorizationRequest) -> list[Any]:
+    return [row for row in peer.ledger.authorizations() if row.reference == request.attempt_id]
+
+
+def charged(peer: Any) -> int:
+    return sum(row.charged_minor for row in peer.ledger.authorizations())
+
+
+def authorize(
+    peer: Any, request: AuthorizationRequest, number: str = GOOD, **changes: Any
+) -> AuthorizationResult:
+    async def work(acquirer: Acquirer) -> AuthorizationResult:
+        return await acquirer.authorize(request, card(number))
+
+    result: AuthorizationResult = peer.run(work, **changes)
+    return result
+
+
+def look_up(peer: Any, request: AuthorizationRequest) -> AuthorizationResult | None:
+    async def work(acquirer: Acquirer) -> AuthorizationResult | None:
+        return await acquirer.look_up(request.attempt_id)
+
+    result: AuthorizationResult | None = peer.run(work)
+    return result
+
+
+def reverse(peer: Any, request: AuthorizationRequest) -> OperationResult:
+    async def work(acquirer: Acquirer) -> OperationResult:
+        return await acquirer.reverse(new_id("op"), request.attempt_id, request.money)
+
+    result: OperationResult = peer.run(work)
+    return result
+
+
+def operate(peer: Any, what: str, *args: Any) -> OperationResult:
+    async def work(acquirer: Acquirer) -> OperationResult:
+        result: OperationResult = await getattr(acquirer, what)(*args)
+        return result
+
+    result: OperationResult = peer.run(work)
+    return result
+
+
+def test_an_approval_is_booked_once(peer: Any) -> None:
+    request = order()
+    result = authorize(peer, request)
+    assert result.outcome is Outcome.APPROVED
+    assert result.acquirer == peer.name
+    assert result.approved_minor == AMOUNT.amount_minor
+    assert result.authorization_code
+    assert result.acquirer_reference
+    (row,) = booked(peer, request)
+    assert (row.amount_minor, row.currency, row.last4) == (4200, "EUR", "4242")
+
+
+@pytest.mark.parametrize(
+    ("number", "reason", "retry"),
+    [
+        ("4000000000000002", "generic_decline", Retry.LATER),
+        ("4000000000009995", "insufficient_funds", Retry.LATER),
+        ("4000000000000069", "expired_or_wrong_expiry", Retry.AFTER_CORRECTION),
+        ("4000000000000127", "wrong_cvc", Retry.AFTER_CORRECTION),
+    ],
+)
+def test_a_decline_is_returned_with_its_reason(peer: Any, number: str, reason: str, retry: Retry) -> None:
+    request = order()
+    result = authorize(peer, request, number)
+    assert result.outcome is Outcome.DECLINED
+    assert result.decline is not None
+    assert (result.decline.reason, result.decline.retry) == (reason, retry)
+    assert result.decline.raw_code
+    assert len(booked(peer, request)) == 1
+    assert charged(peer) == 0
+
+
+def test_a_processing_error_is_a_decline(peer: Any) -> None:
+    result = authorize(peer, order(), "4000000000000119")
+    assert result.decline is not None
+    assert result.decline.reason == "processing_error"
+
+
+@pytest.mark.parametrize("ending", [5, 51, 54, 91])
+def test_the_amount_chooses_a_decline_too(peer: Any, ending: int) -> None:
+    result = authorize(peer, order(Money(12_000 + ending, "EUR")))
+    assert result.outcome is Outcome.DECLINED
+    assert charged(peer) == 0
+
+
+def test_the_same_attempt_again_is_the_same_authorization(peer: Any) -> None:
+    request = order()
+    first = authorize(peer, request)
+    assert authorize(peer, request) == first
+    assert len(booked(peer, request)) == 1
+
+
+@pytest.mark.parametrize("number", [DROPPED_AFTER_BOOKING, GARBAGE, SERVER_ERROR])
+def test_a_lost_answer_is_unknown_and_the_same_request_again_does_not_charge_twice(
+    peer: Any, number: str
+) -> None:
+    request = order()
+    with pytest.raises(NoAnswerError):
+        authorize(peer, request, number)
+    assert charged(peer) == AMOUNT.amount_minor, "the trap: it was booked"
+    assert authorize(peer, request, number).outcome is Outcome.APPROVED
+    assert len(booked(peer, request)) == 1
+    assert charged(peer) == AMOUNT.amount_minor
+
+
+def test_a_lost_answer_is_found_by_our_reference(peer: Any) -> None:
+    request = order()
+    with pytest.raises(NoAnswerError):
+        authorize(peer, request, DROPPED_AFTER_BOOKING)
+    found = look_up(peer, request)
+    assert found is not None
+    assert found.outcome is Outcome.APPROVED
+    assert found.approved_minor == AMOUNT.amount_minor
+    assert found.acquirer_reference
+
+
+def test_a_request_lost_on_the_way_was_never_booked(peer: Any) -> None:
+    request = order()
+    with pytest.raises(NoAnswerError):
+        authorize(peer, request, DROPPED_BEFORE_BOOKING)
+    assert booked(peer, request) == []
+    assert look_up(peer, request) is None
+    assert authorize(peer, request, DROPPED_BEFORE_BOOKING).outcome is Outcome.APPROVED
+    assert len(booked(peer, request)) == 1
+
+
+def test_giving_up_waiting_leaves_the_outcome_unknown(peer: Any) -> None:
+    request = order()
+    with pytest.raises(NoAnswerError):
+        authorize(peer, request, SLOW, read_s=0.3)
+    found = look_up(peer, request)
+    assert found is not None
+    assert found.outcome is Outcome.APPROVED
+
+
+def test_too_many_requests_means_not_sent(peer: Any) -> None:
+    request = order()
+    with pytest.raises(NotSentError):
+        authorize(peer, request, TOO_MANY_REQUESTS)
+    assert booked(peer, request) == []
+    assert authorize(peer, request, TOO_MANY_REQUESTS).outcome is Outcome.APPROVED
+
+
+def test_a_refused_connection_means_not_sent(peer: Any) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # bound, not listening: a connection is refused
+        port = nobody.getsockname()[1]
+
+        async def work(acquirer: Acquirer) -> None:
+            await acquirer.authorize(order(), card())
+
+        with pytest.raises(NotSentError):
+            peer.run(work, **peer.settings(port))
+
+
+def test_wrong_credentials_are_a_refused_request(peer: Any) -> None:
+    request = order()
+    with pytest.raises(RefusedRequestError):
+        authorize(peer, request, api_key="not the key")
+    assert booked(peer, request) == []
+
+
+def test_a_partial_approval_says_how_much(peer: Any) -> None:
+    result = authorize(peer, order(), HALF_APPROVED)
+    assert result.outcome is Outcome.APPROVED
+    assert result.approved_minor == AMOUNT.amount_minor // 2
+
+
+def test_an_unknown_outcome_can_be_reversed(peer: Any) -> None:
+    request = order()
+    with pytest.raises(NoAnswerError):
+        authorize(peer, request, DROPPED_AFTER_BOOKING)
+    assert reverse(peer, request).outcome is OperationOutcome.DONE
+    assert charged(peer) == 0
+    found = look_up(peer, request)
+    assert found is not None
+    assert found.outcome is Outcome.REVERSED
+    assert reverse(peer, request).outcome is OperationOutcome.DONE, "a second reversal finds nothing to undo"
+
+
+def test_a_reversal_of_nothing_is_done_and_holds_back_what_arrives_late(peer: Any) -> None:
+    request = order()
+    assert reverse(peer, request).outcome is OperationOutcome.DONE
+    assert authorize(peer, request).outcome is not Outcome.APPROVED
+    assert charged(peer) == 0
+
+
+def test_settle_and_refund_in_parts(peer: Any) -> None:
+    request = order()
+    reference = authorize(peer, request).acquirer_reference
+    settled = operate(peer, "settle", new_id("op"), reference, AMOUNT)
+    assert settled.outcome is OperationOutcome.DONE
+    part = Money(1200, "EUR")
+    key = new_id("op")
+    assert operate(peer, "refund", key, reference, part).outcome is OperationOutcome.DONE
+    assert charged(peer) == 3000
+    operate(peer, "refund", key, reference, part)
+    assert charged(peer) == 3000, "the same key again gives nothing more back"
+    too_much = operate(peer, "refund", new_id("op"), reference, Money(3001, "EUR"))
+    assert too_much.outcome is OperationOutcome.FAILED
+    assert (
+        operate(peer, "refund", new_id("op"), reference, Money(3000, "EUR")).outcome is OperationOutcome.DONE
+    )
+    assert charged(peer) == 0
+
+
+def test_void_releases_and_cannot_follow_a_settlement(peer: Any) -> None:
+    first, second = order(), order()
+    reference = authorize(peer, first).acquirer_reference
+    assert operate(peer, "void", new_id("op"), reference).outcome is OperationOutcome.DONE
+    assert charged(peer) == 0
+    assert operate(peer, "settle", new_id("op"), reference, AMOUNT).outcome is OperationOutcome.FAILED
+    reference = authorize(peer, second).acquirer_reference
+    operate(peer, "settle", new_id("op"), reference, AMOUNT)
+    assert operate(peer, "void", new_id("op"), reference).outcome is OperationOutcome.FAILED
+    assert charged(peer) == AMOUNT.amount_minor
+
+
+def test_an_operation_on_something_the_acquirer_never_heard_of_fails(peer: Any) -> None:
+    result = operate(peer, "settle", new_id("op"), "sim_nothing", AMOUNT)
+    assert result.outcome is OperationOutcome.FAILED
+    assert charged(peer) == 0
+
+
+def test_no_card_data_in_faults_logs_or_the_simulators_files(
+    peer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    written = ""
+    numbers = (GOOD, DROPPED_AFTER_BOOKING, DROPPED_BEFORE_BOOKING, GARBAGE, SERVER_ERROR)
+    for number in numbers:
+        try:
+            written += repr(authorize(peer, order(), number))
+        except AcquirerFault as fault:
+            chain: BaseException | None = fault
+            while chain is not None:
+                written += repr(chain) + repr(vars(chain))
+                chain = chain.__context__
+            written += "".join(traceback.format_exception(fault))
+            assert fault.__context__ is None, "httpx's errors hold the request, and with it the card"
+    written += caplog.text
+    stored = b"".join(path.read_bytes() for path in peer.ledger_file.parent.iterdir())
+    for number in numbers:
+        assert number not in written
+        assert number.encode() not in stored
+    assert SECURITY_CODE not in written
+    assert f'"{SECURITY_CODE}"'.encode() not in stored
