@@ -1,0 +1,179 @@
+"""A whole paycall on free ports in a folder of its own: what `paycall demo` and the tests run against.
+
+It starts ``paycall serve`` as a user would, with a settings file that moves every port, and stops it again.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from paycall.domain.errors import PaycallError
+
+HOST = "127.0.0.1"
+START_S = 90.0
+STOP_S = 20.0
+_RTP_PORTS_PER_CELL = 100
+
+
+class StackFailedError(PaycallError):
+    """The stack did not come up; its logs say why."""
+
+    code = "stack-failed"
+    text = "the stack did not start; see its logs"
+
+
+@dataclass
+class Stack:
+    """A running stack.
+
+    ``sip_uris`` are the cells' addresses for callers; ``agent_port`` is the UDP port of ``HOST`` where the
+    operator's phone is expected to listen.
+    """
+
+    folder: Path
+    panel_port: int
+    sandbox_port: int
+    first_sip_port: int
+    agent_port: int
+    cells: int
+    operator: str = ""
+    password: str = field(default="", repr=False)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def config(self) -> Path:
+        """The settings file."""
+        return self.folder / "paycall.toml"
+
+    @property
+    def var(self) -> Path:
+        """Where everything that the stack writes lies."""
+        return self.folder / "var"
+
+    @property
+    def panel_url(self) -> str:
+        """The panel's address, without a slash at the end."""
+        return f"http://{HOST}:{self.panel_port}"
+
+    @property
+    def sip_uris(self) -> list[str]:
+        """Where callers can call, a cell each."""
+        return [f"sip:shop@{HOST}:{self.first_sip_port + n}" for n in range(self.cells)]
+
+    @property
+    def log_paths(self) -> list[Path]:
+        """Every log file."""
+        return sorted(self.var.glob("log/*"))
+
+    @property
+    def database_paths(self) -> list[Path]:
+        """Every database with its journals: the panel's, the vault's, the simulator's ledger."""
+        return sorted(path for path in self.var.rglob("*") if ".sqlite3" in path.name)
+
+    def stop(self) -> int:
+        """Stop it as Ctrl-C does; gives the exit code."""
+        if self.process is None:
+            return 0
+        self.process.send_signal(signal.SIGINT)
+        try:
+            return self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+
+def start_stack(folder: Path, cells: int = 2, extra: str = "") -> Stack:
+    """Start everything and wait until it answers.
+
+    Parameters
+    ----------
+    folder
+        An empty folder (or one of a former stack, whose data is kept, with its ports).
+    cells
+        Media cells, two calls each.
+    extra
+        More lines of TOML: sections or, at the beginning, keys of ``[panel]``.
+
+    Raises
+    ------
+    StackFailedError
+        If it does not come up within ``START_S``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stack = Stack(
+        folder=folder,
+        panel_port=_free_port(socket.SOCK_STREAM),
+        sandbox_port=_free_port(socket.SOCK_STREAM),
+        first_sip_port=_free_run(cells),
+        agent_port=_free_port(socket.SOCK_DGRAM),
+        cells=cells,
+    )
+    stack.config.write_text(_settings(stack, extra), "utf-8")
+    output = (folder / "serve.out").open("wb")
+    stack.process = subprocess.Popen(
+        [sys.executable, "-m", "paycall", "serve", "--config", str(stack.config)],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+    )
+    output.close()
+    deadline = time.monotonic() + START_S
+    while "Ctrl-C stops everything" not in (folder / "serve.out").read_text("utf-8", "replace"):
+        if stack.process.poll() is not None or time.monotonic() > deadline:
+            stack.stop()
+            raise StackFailedError
+        time.sleep(0.05)
+    stack.operator, stack.password = (stack.var / "first-operator.txt").read_text("utf-8").split()
+    return stack
+
+
+def _settings(stack: Stack, extra: str) -> str:
+    rtp = random.randrange(22000, 60000 - stack.cells * _RTP_PORTS_PER_CELL, 2)
+    return f"""\
+[site]
+var = "{stack.var}"
+log_level = "debug"
+
+[sandbox]
+port = {stack.sandbox_port}
+
+[media]
+cells = {stack.cells}
+first_sip_port = {stack.first_sip_port}
+first_rtp_port = {rtp}
+agent_uri = "sip:operator@{HOST}:{stack.agent_port}"
+
+[panel]
+port = {stack.panel_port}
+{extra}
+"""
+
+
+def _free_port(kind: socket.SocketKind) -> int:
+    with socket.socket(socket.AF_INET, kind) as sock:
+        sock.bind((HOST, 0))
+        return int(sock.getsockname()[1])
+
+
+def _free_run(count: int) -> int:
+    """The first of ``count`` UDP ports in a row that are free now."""
+    for _ in range(200):
+        first = random.randrange(10000, 20000 - count)
+        socks = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
+        try:
+            for offset, sock in enumerate(socks):
+                sock.bind((HOST, first + offset))
+            return first
+        except OSError:
+            continue
+        finally:
+            for sock in socks:
+                sock.close()
+    raise StackFailedError
