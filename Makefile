@@ -47,6 +47,15 @@ lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+bench: bench-dsp bench-media bench-vault bench-panel ## all benchmarks; tables, docs/benchmarks.md, build/bench/*.json
+
+bench-dsp bench-media bench-vault bench-panel: bench-%: install
+	@mkdir -p build/bench
+	$(BIN)/python scripts/bench_$*.py
+
+screenshots: install ## the panel's pages into docs/screenshots
+	$(BIN)/python scripts/screenshots.py
+
 lock: $(VENV)/.dev ## write the lock files anew from pyproject.toml
 	scripts/lock.sh
 
