@@ -1,0 +1,158 @@
+"""Starts a scripted phone (``paycall.demo.phone``) and drives it from asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from paycall.domain.errors import PaycallError
+
+Event = Mapping[str, Any]
+_START_S = 15.0
+_QUIT_S = 5.0
+
+
+class PhoneError(PaycallError):
+    """The scripted phone did not do what it was told."""
+
+    code = "phone-failed"
+    text = "the scripted phone did not do what it was told"
+
+
+class PhoneProcess:
+    """One phone process. ``events`` keeps all it said, in order."""
+
+    def __init__(self, process: asyncio.subprocess.Process, on_event: Callable[[Event], None] | None) -> None:
+        self.events: list[Event] = []
+        self.sip_uri = ""
+        self._process = process
+        self._on_event = on_event
+        self._ids = itertools.count(1)
+        self._changed = asyncio.Condition()
+        self._over = False
+        self._reader = asyncio.create_task(self._read())
+
+    @classmethod
+    async def start(
+        cls,
+        address: str = "127.0.0.1",
+        port: int = 0,
+        limit_s: float = 600.0,
+        log: Path | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> PhoneProcess:
+        """Start a phone and wait until it can be called. ``log`` takes its error stream (None: nowhere).
+
+        Raises
+        ------
+        PhoneError
+            If it does not start within 15 s (its port is taken, for example).
+        """
+        with (log or Path(os.devnull)).open("ab") as errors:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "paycall.demo.phone"),
+                *("--address", address, "--listen", str(port), "--limit-s", str(limit_s)),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=errors,
+            )
+        phone = cls(process, on_event)
+        try:
+            phone.sip_uri = str((await phone.wait_for("started", _START_S))["sip_uri"])
+        except PhoneError:
+            await phone.close()
+            raise
+        return phone
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
+    @property
+    def over(self) -> bool:
+        """Whether the process has ended."""
+        return self._over
+
+    async def _read(self) -> None:
+        assert self._process.stdout is not None  # noqa: S101 - asked for a pipe
+        async for line in self._process.stdout:
+            event = json.loads(line)
+            self.events.append(event)
+            if self._on_event is not None:
+                self._on_event(event)
+            async with self._changed:
+                self._changed.notify_all()
+        async with self._changed:
+            self._over = True
+            self._changed.notify_all()
+
+    async def wait_for(self, name: str, timeout_s: float) -> Event:
+        """The first event of this name; past ones count.
+
+        Raises
+        ------
+        PhoneError
+            It did not come in time, or the phone ended before.
+        """
+        return await self._find(lambda event: event["event"] == name, f"did not report '{name}'", timeout_s)
+
+    async def _find(self, wanted: Callable[[Event], bool], complaint: str, timeout_s: float) -> Event:
+        def found() -> Event | None:
+            return next((event for event in self.events if wanted(event)), None)
+
+        try:
+            async with asyncio.timeout(timeout_s), self._changed:
+                await self._changed.wait_for(lambda: found() is not None or self._over)
+        except TimeoutError:
+            raise PhoneError(f"the scripted phone {complaint} in time") from None
+        event = found()
+        if event is None:
+            raise PhoneError("the scripted phone has ended")
+        return event
+
+    async def tell(self, what: str, timeout_s: float = 10.0, **fields: object) -> Event:
+        """Give a command and wait until it is done; gives what the phone answered.
+
+        Raises
+        ------
+        PhoneError
+            The phone could not do it, or not in time.
+        """
+        number = next(self._ids)
+        await self._send({"do": what, "id": number, **fields})
+        event = await self._find(
+            lambda event: event.get("id") == number and event["event"] in ("done", "failed"),
+            f"did not finish '{what}'",
+            timeout_s,
+        )
+        if event["event"] == "failed":
+            raise PhoneError(f"the scripted phone could not do '{what}' ({event['reason']})")
+        return event
+
+    async def _send(self, command: Mapping[str, object]) -> None:
+        assert self._process.stdin is not None  # noqa: S101 - asked for a pipe
+        try:
+            self._process.stdin.write(json.dumps(command).encode() + b"\n")
+            await self._process.stdin.drain()
+        except (BrokenPipeError, ConnectionResetError):
+            raise PhoneError("the scripted phone has ended") from None
+
+    async def close(self) -> None:
+        """End the process: politely, then by force. Harmless if it is gone."""
+        assert self._process.stdin is not None  # noqa: S101 - asked for a pipe
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._process.stdin.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), _QUIT_S)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+        await self._reader
