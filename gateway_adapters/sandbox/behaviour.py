@@ -27,9 +27,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from paycall.domain.decline_codes import ISO8583
 from paycall.domain.declines import CodeKind, is_known, kind_of
 
-ISO8583 = "iso8583_de39"
 APPROVED_CODE = "00"
 PARTIAL_CODE = "10"
 

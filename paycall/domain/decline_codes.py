@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final, Literal
 
 from paycall.domain.decline_rules import OUTCOME_UNKNOWN, UNRECOGNISED, DeclinedBy, NextStep, Retry
 
@@ -58,15 +59,26 @@ _ONCE_MORE = (_N.RETRY, _N.OTHER_CARD, _N.STOP)
 _NO_RETRY = (_N.OTHER_CARD, _N.STOP)
 _ASK_BANK = (_N.OTHER_CARD, _N.CALL_BANK, _N.STOP)
 
-ISO8583 = "iso8583_de39"
-MASTERCARD_ADVICE = "mastercard_mac"
-VISA_CATEGORY = "visa_category"
-STRIPE_DECLINE = "stripe_decline_code"
-STRIPE_ERROR = "stripe_error_code"
-ADYEN_REFUSAL = "adyen_refusal_reason_code"
-ADYEN_ERROR = "adyen_error_code"
-CYBERSOURCE = "cybersource_reason"
-PAYCALL = "paycall_local"
+System = Literal[
+    "iso8583_de39",
+    "mastercard_mac",
+    "visa_category",
+    "stripe_decline_code",
+    "stripe_error_code",
+    "adyen_refusal_reason_code",
+    "adyen_error_code",
+    "cybersource_reason",
+    "paycall_local",
+]
+ISO8583: Final = "iso8583_de39"
+MASTERCARD_ADVICE: Final = "mastercard_mac"
+VISA_CATEGORY: Final = "visa_category"
+STRIPE_DECLINE: Final = "stripe_decline_code"
+STRIPE_ERROR: Final = "stripe_error_code"
+ADYEN_REFUSAL: Final = "adyen_refusal_reason_code"
+ADYEN_ERROR: Final = "adyen_error_code"
+CYBERSOURCE: Final = "cybersource_reason"
+PAYCALL: Final = "paycall_local"
 
 _ISO8583 = {
     **_codes("00 11 85", UNRECOGNISED, kind=_K.APPROVED),
@@ -247,7 +259,7 @@ _PAYCALL = {
     **_codes("read_timeout", OUTCOME_UNKNOWN, kind=_K.UNKNOWN),
 }
 
-CODES: dict[str, dict[str, CodeMeaning]] = {
+CODES: dict[System, dict[str, CodeMeaning]] = {
     ISO8583: _ISO8583,
     MASTERCARD_ADVICE: _MASTERCARD_ADVICE,
     VISA_CATEGORY: _VISA_CATEGORY,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from paycall.domain import decline_texts
-from paycall.domain.decline_codes import CODES, MASTERCARD_ADVICE, CodeKind, CodeMeaning
+from paycall.domain.decline_codes import CODES, MASTERCARD_ADVICE, CodeKind, CodeMeaning, System
 from paycall.domain.decline_rules import REASONS, UNRECOGNISED, DeclinedBy, NextStep, Retry
 from paycall.domain.errors import InputError
 from paycall.domain.fields import Field
@@ -26,6 +26,7 @@ __all__ = [
     "DeclinedBy",
     "NextStep",
     "Retry",
+    "System",
     "decline_for",
     "decline_from_json",
     "decline_to_json",
@@ -73,18 +74,18 @@ class Decline:
         return DeclineText(happened, say)
 
 
-def is_known(system: str, code: str) -> bool:
+def is_known(system: System, code: str) -> bool:
     """Whether the code is in our table; if not, ``decline_for`` gives the default and it should be logged."""
     return _meaning(system, code) is not None
 
 
-def kind_of(system: str, code: str) -> CodeKind:
+def kind_of(system: System, code: str) -> CodeKind:
     """What sort of answer a code is; ``UNKNOWN`` for one that is in no table."""
     meaning = _meaning(system, code)
     return meaning.kind if meaning else CodeKind.UNKNOWN
 
 
-def decline_for(system: str, code: str, advice: str | None = None) -> Decline:
+def decline_for(system: System, code: str, advice: str | None = None) -> Decline:
     """The decline that a code means.
 
     Parameters
@@ -163,7 +164,7 @@ def _short(code: str) -> str:
     return code.strip().partition(" ")[0]
 
 
-def _meaning(system: str, code: str) -> CodeMeaning | None:
+def _meaning(system: System, code: str) -> CodeMeaning | None:
     return CODES.get(system, {}).get(_short(code))
 
 
