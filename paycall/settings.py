@@ -45,7 +45,17 @@ class PanelSettings(Section):
     vault_address: str = "unix:var/run/vault-panel.sock"
     idle_minutes: int = Field(default=15, ge=1, le=720)
     settlement: Literal["immediate", "delayed", "manual"] = "immediate"
+    settlement_delay_hours: float = Field(default=24.0, gt=0, le=24 * 7)
     test_calls: bool = True
+    # How a caller is asked for keys: seconds to the first and between keys, tries a field, brands (none: all).
+    first_key_s: float = Field(default=20.0, gt=0, le=600)
+    between_keys_s: float = Field(default=5.0, gt=0, le=600)
+    field_attempts: int = Field(default=3, ge=1, le=20)
+    brands: tuple[str, ...] = ()
+    # The most that a role may refund at once, in minor units; a role that is not named has no limit.
+    refund_limits_minor: dict[str, int] = Field(default_factory=dict)
+    # Sites that may show /embed in a frame, such as "https://crm.example"; none: nobody.
+    frame_ancestors: tuple[str, ...] = ()
 
 
 class VaultSettings(Section):
@@ -54,9 +64,11 @@ class VaultSettings(Section):
     cell_address: str = "unix:var/run/vault-cell.sock"
     panel_address: str = "unix:var/run/vault-panel.sock"
     database_url: SecretStr = SecretStr("sqlite:///var/vault/vault.sqlite3")
+    key_provider: Literal["file"] = "file"
     key_file: Path = Path("var/vault/keys.json")
     acquirer: str = "sandbox"
     acquirers: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    acquirer_timeout_s: float = Field(default=30.0, gt=0, le=120)
     security_code_minutes: float = Field(default=5.0, gt=0, le=5)
     one_time_token_hours: float = Field(default=24.0, gt=0)
 
@@ -70,7 +82,10 @@ class MediaSettings(Section):
     first_sip_port: int = Field(default=5060, ge=1024, le=65000)
     first_rtp_port: int = Field(default=20000, ge=1024, le=65000)
     agent_uri: str = "sip:operator@127.0.0.1:5090"
+    fallback_uris: tuple[str, ...] = ()
+    ring_timeout_s: float = Field(default=60.0, gt=0, le=600)
     route_wait_s: float = Field(default=0.5, ge=0, le=10)
+    srtp: Literal["off", "optional", "required"] = "off"
     mask_policy: Literal["capture", "always"] = "capture"
     mask_replacement: Literal["silence", "comfort", "tone"] = "silence"
     control_address: str = "unix:var/run/control.sock"

@@ -1,0 +1,315 @@
+"""The worker process: up to two bridged calls.
+
+Three threads of ours: the SIP thread (this module's ``Cell``, all state of calls), asyncio (control link, vault,
+the node's socket), and PJSIP's clock thread, which runs the ports. They meet in ``SipEndpoint.post`` and
+``loop.call_soon_threadsafe`` only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+
+import structlog
+
+from paycall.control.link import ControlLink
+from paycall.control.messages import (
+    AnyCommand,
+    CallSnapshot,
+    CaptureFields,
+    EndCapture,
+    HangUp,
+    Hello,
+    RouteCall,
+    StartCapture,
+)
+from paycall.domain import capture_events as happened
+from paycall.domain.call import CallState, EndReason
+from paycall.domain.errors import CardDataError, NotFoundError, PaycallError
+from paycall.domain.fields import Field
+from paycall.domain.ids import is_id, new_id
+from paycall.domain.ports import CaptureRules
+from paycall.domain.secret import DigitBuffer
+from paycall.media import pipes
+from paycall.media.bridge import Bridge, Identity, Surroundings
+from paycall.media.capture import StoreAnswer, refusal
+from paycall.media.endpoint import MAX_SIP_CALLS, EndpointConfig, SipEndpoint
+from paycall.media.hardening import harden
+from paycall.media.legs import KeyReport, Leg
+from paycall.media.sip_text import SipMessage, parse_message, uri_of, user_of
+from paycall.media.vault_client import VaultClient
+from paycall.settings import MediaSettings
+
+log = structlog.get_logger(__name__)
+
+RTP_PORTS_PER_CELL = 40
+TEST_CALL_HEADER = "x-paycall-test-call"
+
+
+@dataclass(frozen=True)
+class CellSpec:
+    """Which cell of which node this process is."""
+
+    index: int
+    cell_id: str
+    node_id: str
+
+    def endpoint(self, settings: MediaSettings) -> EndpointConfig:
+        """Its SIP port and its part of the RTP ports."""
+        return EndpointConfig(
+            address=settings.address,
+            sip_port=settings.first_sip_port + self.index,
+            first_rtp_port=settings.first_rtp_port + self.index * RTP_PORTS_PER_CELL,
+            rtp_ports=RTP_PORTS_PER_CELL,
+            srtp=settings.srtp,
+        )
+
+
+class _Refused:
+    """Owns a leg that is being refused."""
+
+    def __init__(self, on_gone: Callable[[Leg], None]) -> None:
+        self._on_gone = on_gone
+
+    def on_leg_ringing(self, leg: Leg, early_media: bool) -> None: ...
+    def on_leg_confirmed(self, leg: Leg) -> None: ...
+    def on_leg_media(self, leg: Leg) -> None: ...
+    def on_key_report(self, leg: Leg, report: KeyReport) -> None: ...
+    def on_dialog(self, leg: Leg) -> None: ...
+
+    def on_leg_gone(self, leg: Leg, status: int) -> None:  # noqa: ARG002
+        self._on_gone(leg)
+
+
+class Cell:
+    """All calls of one process."""
+
+    def __init__(self, settings: MediaSettings, spec: CellSpec, node: socket.socket) -> None:
+        self._settings = settings
+        self._spec = spec
+        self._node = node
+        self._endpoint = SipEndpoint(spec.endpoint(settings))
+        self._bridges: dict[str, Bridge] = {}
+        self._refused: set[Leg] = set()
+        self._snapshots: dict[str, CallSnapshot] = {}
+        self._draining = False
+        self._served = 0
+        self._loop = asyncio.new_event_loop()
+        self._boot_id = new_id("boot")
+        self._link = ControlLink(settings.control_address, self._hello, self._on_command)
+        self._vault = VaultClient(settings.vault_address)
+        self._surroundings = Surroundings(
+            self._endpoint, settings, self._link.send, self._store, self._on_change
+        )
+
+    # ---- the process -------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Serve until the node says stop, or is gone."""
+        self._endpoint.start(self._on_incoming)
+        talker = threading.Thread(target=self._talk, name="asyncio", daemon=True)
+        talker.start()
+        self._beat()
+        log.info("cell_started", port=self._endpoint.config.sip_port)
+        self._endpoint.run()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        talker.join(timeout=2.0)
+        return 0
+
+    def _talk(self) -> None:
+        """The asyncio thread."""
+        asyncio.set_event_loop(self._loop)
+        self._loop.add_reader(self._node.fileno(), self._node_spoke)
+        linking = self._loop.create_task(self._link.run())
+        self._loop.run_forever()
+        linking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            self._loop.run_until_complete(linking)
+        self._loop.run_until_complete(self._vault.close())
+        self._loop.close()
+
+    def _node_spoke(self) -> None:
+        try:
+            packet = self._node.recv(pipes.MAX_PACKET)
+        except BlockingIOError:
+            return
+        except OSError:
+            packet = b""
+        if packet == pipes.DRAIN:
+            self._endpoint.post(self._drain)
+        elif packet in (b"", pipes.STOP):
+            self._loop.remove_reader(self._node.fileno())
+            self._endpoint.post(self._stop)
+
+    def _drain(self) -> None:
+        """Take no new call; end when the last one has ended."""
+        self._draining = True
+        self._report()
+        if not self._bridges:
+            self._endpoint.stop()
+
+    def _stop(self) -> None:
+        self._draining = True
+        for bridge in list(self._bridges.values()):
+            bridge.hang_up(EndReason.FAILED)
+        self._endpoint.call_later(0.3, self._endpoint.stop)
+
+    def _beat(self) -> None:
+        self._report()
+        self._endpoint.call_later(pipes.BEAT_S, self._beat)
+
+    def _report(self) -> None:
+        dialogs = {
+            call_id: tuple(
+                leg.dialog
+                for leg in (bridge.caller, bridge.agent)
+                if leg is not None and leg.dialog is not None
+            )
+            for call_id, bridge in self._bridges.items()
+        }
+        report = pipes.CellReport(True, self._draining, self._served, dialogs)
+        pipes.send(self._node, report.encode())
+
+    # ---- calls -------------------------------------------------------------------------------------------
+
+    def _on_incoming(self, pj_call: int, invite: str, peer: str) -> None:
+        legs = [leg for bridge in self._bridges.values() for leg in (bridge.caller, bridge.agent)]
+        used = 2 * sum(bridge.state is not CallState.ENDED for bridge in self._bridges.values())
+        full = (
+            len(self._bridges) >= self._settings.calls_per_cell
+            or used + 2 > MAX_SIP_CALLS
+            or sum(leg is not None and leg.alive for leg in legs) + 2 > MAX_SIP_CALLS
+        )
+        if full or self._draining:
+            leg = Leg(self._endpoint, _Refused(self._refused.discard), pj_call)
+            self._refused.add(leg)
+            leg.end(503 if self._draining else 486)
+            return
+        bridge = Bridge(self._surroundings, self._identify(parse_message(invite)))
+        self._bridges[bridge.identity.call_id] = bridge
+        self._served += 1
+        leg = Leg(self._endpoint, bridge, pj_call)
+        leg.begin_incoming(invite, peer)
+        bridge.begin(leg, self._settings.route_wait_s if self._link.connected else 0.0)
+
+    def _identify(self, invite: SipMessage) -> Identity:
+        asserted = uri_of(invite.first("p-asserted-identity"))
+        test_call = invite.first(TEST_CALL_HEADER)
+        caller = asserted or uri_of(invite.first("from"))
+        passed_on = [
+            (name, value)
+            for name, header in (("P-Asserted-Identity", "p-asserted-identity"), ("Diversion", "diversion"))
+            for value in invite.all(header)
+        ]
+        if not asserted and caller.startswith("sip"):
+            passed_on.append(("P-Asserted-Identity", f"<{caller}>"))
+        return Identity(
+            call_id=new_id("call"),
+            caller=user_of(caller)[:200],
+            called=user_of(uri_of(invite.first("to")))[:200],
+            started_at=time.time(),
+            test_call_id=test_call if is_id(test_call, "test") else None,
+            headers=tuple(passed_on),
+        )
+
+    def _on_change(self, bridge: Bridge) -> None:
+        call_id = bridge.identity.call_id
+        if bridge.state is CallState.ENDED:
+            if self._bridges.pop(call_id, None) is not None:
+                self._snapshots = {k: v for k, v in self._snapshots.items() if k != call_id}
+                self._endpoint.keep_for_a_while(bridge)
+                if self._draining and not self._bridges:
+                    self._endpoint.call_later(0.5, self._endpoint.stop)
+        elif call_id in self._bridges:
+            self._snapshots = {**self._snapshots, call_id: bridge.snapshot()}
+        self._report()
+
+    # ---- the panel ---------------------------------------------------------------------------------------
+
+    def _hello(self) -> Hello:
+        return Hello(
+            sender_id=self._spec.cell_id,
+            boot_id=self._boot_id,
+            kind="cell",
+            node_id=self._spec.node_id,
+            version=version("paycall"),
+            sip_uri=self._endpoint.sip_uri,
+            capacity=self._settings.calls_per_cell,
+            calls=tuple(self._snapshots.values()),
+        )
+
+    async def _on_command(self, command: AnyCommand) -> None:
+        """In the asyncio thread: have the SIP thread carry it out, and wait for its word."""
+        answer: asyncio.Future[None] = self._loop.create_future()
+
+        def settle(error: Exception | None) -> None:
+            if answer.done():
+                return
+            if error is None:
+                answer.set_result(None)
+            else:
+                answer.set_exception(error)
+
+        def done(error: Exception | None = None) -> None:
+            self._loop.call_soon_threadsafe(settle, error)
+
+        self._endpoint.post(partial(self._carry_out, command, done))
+        await answer
+
+    def _carry_out(self, command: AnyCommand, done: Callable[..., None]) -> None:
+        try:
+            bridge = self._bridges.get(command.call_id)
+            if bridge is None:
+                raise NotFoundError("this cell does not have the call")
+            match command:
+                case RouteCall(agent_uri=uri):
+                    bridge.route(uri)
+                case StartCapture(payment_id=payment_id, fields=fields, rules=rules):
+                    bridge.start_capture(payment_id, fields, CaptureRules(**rules.model_dump()), done)
+                    return
+                case CaptureFields(payment_id=payment_id, fields=fields):
+                    bridge.capture_fields(payment_id, fields)
+                case EndCapture(payment_id=payment_id):
+                    bridge.end_capture(payment_id)
+                case HangUp():
+                    bridge.hang_up(EndReason.HUNG_UP_BY_OPERATOR)
+        except PaycallError as error:
+            done(error)
+        else:
+            done()
+
+    # ---- the vault ---------------------------------------------------------------------------------------
+
+    def _store(self, payment_id: str, field: Field, value: DigitBuffer, answer: StoreAnswer) -> None:
+        """From the SIP thread: hand the field over in the asyncio thread, bring the answer back."""
+        asyncio.run_coroutine_threadsafe(self._store_and_answer(payment_id, field, value, answer), self._loop)
+
+    async def _store_and_answer(
+        self, payment_id: str, field: Field, value: DigitBuffer, answer: StoreAnswer
+    ) -> None:
+        event: happened.Event
+        try:
+            event = happened.FieldAccepted(field, await self._vault.store(payment_id, field, value))
+        except CardDataError as error:
+            event = happened.FieldRefused(field, refusal(error.code))
+        except PaycallError as error:
+            log.warning("field_not_stored", field=field.value, code=error.code)
+            event = happened.VaultUnreachable(field)
+        self._endpoint.post(partial(answer, event))
+
+
+def run_cell(settings: MediaSettings, spec: CellSpec, node: socket.socket) -> int:
+    """The life of a cell's process, after the fork."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the node says when; its end closes the socket
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    harden()
+    structlog.contextvars.bind_contextvars(cell_id=spec.cell_id)
+    return Cell(settings, spec, node).run()

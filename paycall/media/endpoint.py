@@ -1,0 +1,214 @@
+"""PJSIP's life cycle, and the one thread that calls it.
+
+Rules: every pjsua2 call happens in the thread that runs ``SipEndpoint.run``. Others ``post`` a job; a datagram of
+two line ends to our own SIP port (PJSIP takes it for a keep-alive) makes ``libHandleEvents`` return at once, so the
+thread can sleep for seconds and still start a job within half a millisecond. No SIP message is ever traced: INFO
+bodies and RTP events are card data.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pjsua2 as pj
+import structlog
+
+from paycall.media.guard import guarded
+
+log = structlog.get_logger(__name__)
+
+Job = Callable[[], object]
+# PJSIP's call id, the INVITE's text, host:port that it came from
+OnIncoming = Callable[[int, str, str], None]
+BRIDGE_RATE_HZ = 8000
+FRAME_MS = 20
+MAX_SIP_CALLS = 4  # what the wheel was built with
+MAX_WAIT_MS = 10_000
+KEEP_OBJECTS_S = 1.0
+_ACCEPTED_CODECS = {"PCMA/8000/1": 255, "PCMU/8000/1": 254, "G722/16000/1": 253}
+
+
+@dataclass(frozen=True)
+class EndpointConfig:
+    """Where a cell's SIP and RTP live. ``rtp_ports`` is a count."""
+
+    address: str
+    sip_port: int
+    first_rtp_port: int
+    rtp_ports: int
+    user_agent: str = "paycall"
+    srtp: str = "off"
+
+
+class Timer:
+    """A job for later; ``cancel`` may be called at any time, in the SIP thread."""
+
+    __slots__ = ("cancelled", "job")
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Do not run the job."""
+        self.cancelled = True
+
+
+class _Account(pj.Account):  # type: ignore[misc]
+    """The one account of a cell: takes every INVITE, needs no registrar."""
+
+    def __init__(self, on_incoming: OnIncoming) -> None:
+        super().__init__()
+        self._on_incoming = on_incoming
+
+    @guarded
+    def onIncomingCall(self, prm: pj.OnIncomingCallParam) -> None:
+        self._on_incoming(prm.callId, prm.rdata.wholeMsg, prm.rdata.srcAddress)
+
+
+class SipEndpoint:
+    """PJSIP for one cell. Make it and run it in the same thread, after the fork."""
+
+    def __init__(self, config: EndpointConfig) -> None:
+        self.config = config
+        self.account: pj.Account | None = None
+        self._jobs: deque[Job] = deque()
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._order = itertools.count()
+        self._stopping = False
+        self._thread = threading.get_ident()
+        self._waker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._endpoint = pj.Endpoint()
+
+    @property
+    def sip_uri(self) -> str:
+        """Where this endpoint is reached."""
+        return f"sip:{self.config.address}:{self.config.sip_port}"
+
+    def start(self, on_incoming: OnIncoming) -> None:
+        """Open the SIP port and be ready for calls; ``on_incoming`` runs in this thread.
+
+        Raises
+        ------
+        pjsua2.Error
+            If the port can't be bound.
+        """
+        endpoint = self._endpoint
+        endpoint.libCreate()
+        endpoint.libInit(self._library_config())
+        transport = pj.TransportConfig()
+        transport.port = self.config.sip_port
+        transport.boundAddress = self.config.address
+        transport.publicAddress = self.config.address
+        for kind in (pj.PJSIP_TRANSPORT_UDP, pj.PJSIP_TRANSPORT_TCP):
+            endpoint.transportCreate(kind, transport)
+        endpoint.libStart()
+        endpoint.audDevManager().setNullDev()
+        for codec in endpoint.codecEnum2():
+            endpoint.codecSetPriority(codec.codecId, _ACCEPTED_CODECS.get(codec.codecId, 0))
+        self.account = _Account(on_incoming)
+        self.account.create(self._account_config())
+
+    def _library_config(self) -> pj.EpConfig:
+        config = pj.EpConfig()
+        config.uaConfig.maxCalls = MAX_SIP_CALLS
+        config.uaConfig.threadCnt = 0
+        config.uaConfig.mainThreadOnly = False
+        config.uaConfig.userAgent = self.config.user_agent
+        config.logConfig.level = 0
+        config.logConfig.consoleLevel = 0
+        config.logConfig.msgLogging = 0
+        media = config.medConfig
+        media.clockRate = BRIDGE_RATE_HZ
+        media.sndClockRate = BRIDGE_RATE_HZ
+        media.audioFramePtime = FRAME_MS
+        media.noVad = True  # silence suppression would cut the start of a tone
+        media.ecTailLen = 0
+        media.sndAutoCloseTime = -1
+        return config
+
+    def _account_config(self) -> pj.AccountConfig:
+        account = pj.AccountConfig()
+        account.idUri = f"sip:paycall@{self.config.address}:{self.config.sip_port}"
+        account.natConfig.contactRewriteUse = 0
+        account.natConfig.viaRewriteUse = False
+        account.natConfig.sdpNatRewriteUse = 0
+        media = account.mediaConfig
+        media.transportConfig.boundAddress = self.config.address
+        media.transportConfig.publicAddress = self.config.address
+        media.transportConfig.port = self.config.first_rtp_port
+        media.transportConfig.portRange = self.config.rtp_ports
+        media.lockCodecEnabled = False  # no re-INVITE of our own only to narrow the codecs
+        srtp = {"off": pj.PJMEDIA_SRTP_DISABLED, "optional": pj.PJMEDIA_SRTP_OPTIONAL}
+        media.srtpUse = srtp.get(self.config.srtp, pj.PJMEDIA_SRTP_MANDATORY)
+        media.srtpSecureSignaling = 0
+        account.callConfig.prackUse = pj.PJSUA_100REL_OPTIONAL
+        account.callConfig.timerUse = pj.PJSUA_SIP_TIMER_OPTIONAL
+        return account
+
+    # ---- the loop ----------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve until ``stop``; then hang up what is left and close PJSIP."""
+        while not self._stopping:
+            wait_ms = self._run_due()
+            self._endpoint.libHandleEvents(wait_ms)
+        self._endpoint.hangupAllCalls()
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            self._run_due()
+            self._endpoint.libHandleEvents(20)
+        self._endpoint.libDestroy()
+
+    def _run_due(self) -> int:
+        """Run posted jobs and due timers; give the time until the next one, in ms."""
+        while self._jobs:
+            self._safely(self._jobs.popleft())
+        while self._timers:
+            due, _, timer = self._timers[0]
+            wait_s = due - time.monotonic()
+            if timer.cancelled or wait_s <= 0:
+                heapq.heappop(self._timers)
+                if not timer.cancelled:
+                    self._safely(timer.job)
+                continue
+            return 0 if self._jobs else min(int(wait_s * 1000) + 1, MAX_WAIT_MS)
+        return 0 if self._jobs else MAX_WAIT_MS
+
+    @staticmethod
+    def _safely(job: Job) -> None:
+        try:
+            job()
+        except Exception as error:
+            log.error("sip_job_failed", error=type(error).__name__, name=getattr(job, "__name__", "job"))
+
+    def post(self, job: Job) -> None:
+        """Run a job in the SIP thread, soon. From any thread."""
+        self._jobs.append(job)
+        if threading.get_ident() != self._thread:
+            self._waker.sendto(b"\r\n\r\n", (self.config.address, self.config.sip_port))
+
+    def call_later(self, delay_s: float, job: Job) -> Timer:
+        """Run a job in the SIP thread after a delay. From the SIP thread only."""
+        timer = Timer(job)
+        heapq.heappush(self._timers, (time.monotonic() + delay_s, next(self._order), timer))
+        return timer
+
+    def keep_for_a_while(self, *objects: object) -> None:
+        """Hold references a second longer: PJSIP's media threads may still know the objects."""
+        self.call_later(KEEP_OBJECTS_S, lambda: len(objects))
+
+    def stop(self) -> None:
+        """End ``run``. From any thread."""
+
+        def set_stopping() -> None:
+            self._stopping = True
+
+        self.post(set_stopping)

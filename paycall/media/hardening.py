@@ -1,0 +1,29 @@
+"""What a process that holds digits does to itself: no core dump, no debugger, memory that is not swapped."""
+
+from __future__ import annotations
+
+import ctypes
+import resource
+import signal
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+_MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
+
+
+def harden() -> None:
+    """No core dumps, no ptrace by the same user, and pages locked as they are touched, where that is allowed."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    if libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) != 0:
+        log.info("memory_not_locked", code=ctypes.get_errno())
+
+
+def die_with_parent() -> None:
+    """Have the kernel end this process when its parent ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

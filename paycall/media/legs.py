@@ -1,0 +1,210 @@
+"""One leg of a call: pjsua2's ``Call`` with its dangers behind a small surface.
+
+Rules: a leg that has disconnected is never called into again (``alive``); no exception leaves a callback; the
+owner keeps the object a second past its end. State and media callbacks come in the SIP thread, keys in PJSIP's
+media thread: the observer's ``on_key_report`` is always run in the SIP thread.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+import pjsua2 as pj
+import structlog
+
+from paycall.media import dialogs
+from paycall.media.dialogs import Dialog
+from paycall.media.endpoint import SipEndpoint
+from paycall.media.guard import guarded
+from paycall.media.keys import KEYS, Way
+from paycall.media.sip_text import parse_message
+
+log = structlog.get_logger(__name__)
+
+_END_FLAG = 2
+_UPDATE_FLAG = 1
+
+
+@dataclass(frozen=True)
+class KeyReport:
+    """A key, as PJSIP reports it. ``at_s`` is on the monotonic clock."""
+
+    way: Way
+    key: str = field(repr=False)
+    at_s: float
+    timestamp_ms: int = 0
+    duration_ms: int = 0
+    update: bool = False
+    ended: bool = False
+
+
+class LegObserver(Protocol):
+    """Who owns the leg. Everything runs in the SIP thread."""
+
+    def on_leg_ringing(self, leg: Leg, early_media: bool) -> None:
+        """The other side gave a provisional answer."""
+
+    def on_leg_confirmed(self, leg: Leg) -> None:
+        """The leg is up."""
+
+    def on_leg_media(self, leg: Leg) -> None:
+        """The leg's media began, changed or was held."""
+
+    def on_leg_gone(self, leg: Leg, status: int) -> None:
+        """The leg has disconnected, with this SIP status."""
+
+    def on_key_report(self, leg: Leg, report: KeyReport) -> None:
+        """A key came beside the audio."""
+
+    def on_dialog(self, leg: Leg) -> None:
+        """``leg.dialog`` changed."""
+
+
+class Leg(pj.Call):  # type: ignore[misc]
+    """A caller's or an agent's leg."""
+
+    def __init__(
+        self, endpoint: SipEndpoint, observer: LegObserver, call_id: int = pj.PJSUA_INVALID_ID
+    ) -> None:
+        super().__init__(endpoint.account, call_id)
+        self._endpoint = endpoint
+        self._observer = observer
+        self.alive = True
+        self.confirmed = False
+        self.dialog: Dialog | None = None
+
+    # ---- what the owner asks -----------------------------------------------------------------------------
+
+    def respond(self, status: int) -> None:
+        """Answer the INVITE."""
+        if self.alive:
+            prm = pj.CallOpParam(True)
+            prm.statusCode = status
+            self._try("answer", partial(self.answer, prm))
+
+    def end(self, status: int = 0) -> None:
+        """Hang up, or refuse with a status."""
+        if self.alive:
+            prm = pj.CallOpParam()
+            prm.statusCode = status
+            self._try("hangup", partial(self.hangup, prm))
+
+    def audio(self) -> pj.AudioMedia | None:
+        """The leg's place on the bridge, or None while it has none (not negotiated, held, gone)."""
+        if not self.alive:
+            return None
+        info = self.getInfo()
+        for media in info.media:
+            if media.type == pj.PJMEDIA_TYPE_AUDIO and media.audioConfSlot >= 0:
+                return self.getAudioMedia(media.index)
+        return None
+
+    def press(self, key: str) -> None:
+        """Pass a key on: as an RTP event where the other side takes them, else as SIP INFO."""
+        if not self.alive:
+            return
+        prm = pj.CallSendDtmfParam()
+        prm.digits = key
+        for method in (pj.PJSUA_DTMF_METHOD_RFC2833, pj.PJSUA_DTMF_METHOD_SIP_INFO):
+            prm.method = method
+            try:
+                self.sendDtmf(prm)
+                return
+            except pj.Error:
+                continue
+
+    def _try(self, what: str, act: partial[None]) -> None:
+        try:
+            act()
+        except pj.Error as error:
+            log.warning("leg_refused", name=what, code=error.status)
+
+    # ---- what PJSIP reports ------------------------------------------------------------------------------
+
+    @guarded
+    def onCallState(self, prm: pj.OnCallStateParam) -> None:  # noqa: ARG002
+        info = self.getInfo()
+        if info.state == pj.PJSIP_INV_STATE_DISCONNECTED:
+            if self.alive:
+                self.alive = False
+                self.dialog = None
+                self._observer.on_dialog(self)
+                self._endpoint.keep_for_a_while(self)
+                self._observer.on_leg_gone(self, info.lastStatusCode)
+        elif info.state == pj.PJSIP_INV_STATE_CONFIRMED:
+            self.confirmed = True
+            self._observer.on_leg_confirmed(self)
+        elif info.state == pj.PJSIP_INV_STATE_EARLY and info.role == pj.PJSIP_ROLE_UAC:
+            self._observer.on_leg_ringing(self, self._has_active_media(info))
+
+    @staticmethod
+    def _has_active_media(info: pj.CallInfo) -> bool:
+        return any(media.status == pj.PJSUA_CALL_MEDIA_ACTIVE for media in info.media)
+
+    @guarded
+    def onCallMediaState(self, prm: pj.OnCallMediaStateParam) -> None:  # noqa: ARG002
+        if self.alive:
+            self._observer.on_leg_media(self)
+
+    @guarded
+    def onDtmfEvent(self, prm: pj.OnDtmfEventParam) -> None:
+        if prm.digit not in KEYS:
+            return
+        info = prm.method == pj.PJSUA_DTMF_METHOD_SIP_INFO
+        self._report(
+            KeyReport(
+                way=Way.INFO if info else Way.RTP_EVENT,
+                key=prm.digit,
+                at_s=time.monotonic(),
+                timestamp_ms=prm.timestamp,
+                duration_ms=prm.duration,
+                update=bool(prm.flags & _UPDATE_FLAG),
+                ended=bool(prm.flags & _END_FLAG),
+            )
+        )
+
+    def _report(self, report: KeyReport) -> None:
+        self._endpoint.post(partial(self._observer.on_key_report, self, report))
+
+    @guarded
+    def onCallTsxState(self, prm: pj.OnCallTsxStateParam) -> None:
+        state = prm.e.body.tsxState
+        method = state.tsx.method
+        if method == "INFO" and state.type == pj.PJSIP_EVENT_RX_MSG and state.tsx.role == pj.PJSIP_ROLE_UAS:
+            self._read_info(state.src.rdata.wholeMsg)
+        elif method == "INVITE" and state.type == pj.PJSIP_EVENT_TX_MSG:
+            self._invite_sent(state.src.tdata, state.tsx)
+        elif method == "INVITE" and state.type == pj.PJSIP_EVENT_RX_MSG:
+            self._invite_answered(state.src.rdata, state.tsx)
+
+    def _read_info(self, text: str) -> None:
+        """``application/dtmf``, one key as the body: PJSIP itself reads ``application/dtmf-relay`` only."""
+        message = parse_message(text)
+        key = message.body.strip()
+        if message.first("content-type").lower() == "application/dtmf" and len(key) == 1 and key in KEYS:
+            self._report(KeyReport(way=Way.INFO, key=key, at_s=time.monotonic()))
+
+    def _invite_sent(self, sent: pj.SipTxData, tsx: pj.SipTransaction) -> None:
+        if tsx.role == pj.PJSIP_ROLE_UAC and self.dialog is None:
+            self._set_dialog(dialogs.outgoing(sent.wholeMsg, sent.dstAddress))
+        elif tsx.role == pj.PJSIP_ROLE_UAS and tsx.statusCode // 100 == 2 and self._is_early("uas-early"):
+            assert self.dialog is not None  # noqa: S101
+            self._set_dialog(dialogs.answered_by_us(self.dialog, sent.wholeMsg))
+
+    def _invite_answered(self, received: pj.SipRxData, tsx: pj.SipTransaction) -> None:
+        if tsx.role == pj.PJSIP_ROLE_UAC and tsx.statusCode // 100 == 2 and self._is_early("uac-early"):
+            self._set_dialog(dialogs.answered_by_them(received.wholeMsg))
+
+    def _is_early(self, stage: str) -> bool:
+        return self.dialog is not None and self.dialog.stage == stage
+
+    def begin_incoming(self, invite: str, peer: str) -> None:
+        """Note the dialog of their INVITE."""
+        self._set_dialog(dialogs.incoming(invite, peer))
+
+    def _set_dialog(self, dialog: Dialog) -> None:
+        self.dialog = dialog
+        self._observer.on_dialog(self)

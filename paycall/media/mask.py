@@ -1,0 +1,221 @@
+"""The mask of one call: which ports feed which, and the checks that it is so.
+
+Rules: from ``on`` until ``off`` has finished, the caller's port never feeds the agent's. Coming on, the pipeline
+hears the caller for four blocks before the agent hears the pipeline, so that its delay line is full and nothing is
+cut out of the speech; going off, the masker fades out of its delay line first. Every fault mutes the agent leg.
+Everything runs in the SIP thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from enum import Enum
+from functools import partial
+from typing import Literal
+
+import pjsua2 as pj
+import structlog
+
+from dsp import ToneListener
+from paycall.media.endpoint import FRAME_MS, SipEndpoint, Timer
+from paycall.media.pipeline import OnKey, Pipeline, build_pipeline
+from paycall.media.ports import ListenPort, MaskPort
+
+log = structlog.get_logger(__name__)
+
+WARM_BLOCKS = 4
+WARM_LIMIT_S = 0.3
+CHECK_S = 0.25
+AlarmKind = Literal["key-on-agent-leg", "bridge-connection", "audio-path-error"]
+Replacement = Literal["silence", "comfort", "tone"]
+
+
+class MaskState(Enum):
+    """Where the mask is."""
+
+    OFF = "off"
+    WARMING = "warming"
+    ON = "on"
+    LEAVING = "leaving"
+
+
+class CallAudio:
+    """Joins two legs' audio, with or without the mask between them.
+
+    Parameters
+    ----------
+    on_key
+        A key in the caller's audio: key, begun and ended how many seconds ago. In the SIP thread.
+    on_alarm
+        The mask failed a check; the agent leg is mute already.
+    """
+
+    def __init__(
+        self,
+        endpoint: SipEndpoint,
+        replacement: Replacement,
+        on_key: OnKey,
+        on_alarm: Callable[[AlarmKind], None],
+    ) -> None:
+        self._endpoint = endpoint
+        self._replacement: Replacement = replacement
+        self._on_key = on_key
+        self._on_alarm = on_alarm
+        self._caller: pj.AudioMedia | None = None
+        self._agent: pj.AudioMedia | None = None
+        self._pipeline: Pipeline | None = None
+        self._mask_port: MaskPort | None = None
+        self._listen_port: ListenPort | None = None
+        self._timer: Timer | None = None
+        self._alarmed = False
+        self.state = MaskState.OFF
+        self.keys_heard = 0
+
+    @property
+    def masked(self) -> bool:
+        """Whether the agent hears the caller through the mask only."""
+        return self.state in (MaskState.ON, MaskState.LEAVING)
+
+    def set_legs(self, caller: pj.AudioMedia | None, agent: pj.AudioMedia | None) -> None:
+        """The legs' present places on the bridge; None for a leg without audio."""
+        self._caller, self._agent = caller, agent
+        self._connect()
+
+    def on(self, then: Callable[[], None]) -> None:
+        """Put the mask in; ``then`` runs when the agent hears the caller through it only."""
+        if self.state is MaskState.LEAVING and self._pipeline is not None:
+            self._pipeline.engage()
+            self.state = MaskState.ON
+        if self.state is MaskState.ON:
+            then()
+            return
+        self._open_ports()
+        self.state = MaskState.WARMING
+        self._connect()
+        self._await_warm(time.monotonic() + WARM_LIMIT_S, then)
+
+    def off(self, then: Callable[[], None]) -> None:
+        """Take the mask out, faded; ``then`` runs when the legs are joined directly."""
+        if self.state is not MaskState.ON or self._pipeline is None:
+            return
+        self._pipeline.release()
+        self.state = MaskState.LEAVING
+        self._await_released(then)
+
+    def cover_event(self) -> None:
+        """A key comes beside the audio: silence what its gateway lets through."""
+        if self._pipeline is not None:
+            self._pipeline.cover_event()
+
+    def close(self) -> None:
+        """The call is over: let go of the ports, later."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._caller = self._agent = None
+        for port in (self._mask_port, self._listen_port):
+            if port is not None:
+                port.use(None)
+                self._endpoint.keep_for_a_while(port)
+        self._mask_port = self._listen_port = None
+        self.state = MaskState.OFF
+
+    # ---- the graph ---------------------------------------------------------------------------------------
+
+    def _open_ports(self) -> None:
+        """A port is made once a call and used again for each capture."""
+        post = self._endpoint.post
+        if self._mask_port is None or self._listen_port is None:
+            self._mask_port = MaskPort(lambda error: post(partial(self._audio_fault, error)))
+            self._listen_port = ListenPort(lambda keys: post(partial(self._key_heard, keys)))
+        self._alarmed = False
+        self._pipeline = build_pipeline(
+            lambda key, began, ended: post(partial(self._on_key, key, began, ended)), self._replacement
+        )
+        self._mask_port.use(self._pipeline)
+        self._listen_port.use(ToneListener())
+        log.info("mask_wired", name=str(self._pipeline))
+
+    def _connect(self) -> None:
+        """Make the bridge what the state asks for. What must go goes first when masked, else last."""
+        caller, agent, mask, listen = self._caller, self._agent, self._mask_port, self._listen_port
+        direct = self.state in (MaskState.OFF, MaskState.WARMING)
+        if not direct:
+            _join(caller, agent, joined=False)
+        _join(caller, mask, joined=self.state is not MaskState.OFF)
+        _join(mask, agent, joined=not direct)
+        _join(mask, listen, joined=not direct)
+        if direct:
+            _join(caller, agent, joined=True)
+        _join(agent, caller, joined=True)
+        if agent is not None:
+            agent.adjustTxLevel(0.0 if self._alarmed else 1.0)
+
+    def _await_warm(self, limit_s: float, then: Callable[[], None]) -> None:
+        if self.state is not MaskState.WARMING or self._mask_port is None:
+            return
+        if self._mask_port.blocks < WARM_BLOCKS and time.monotonic() < limit_s:
+            self._endpoint.call_later(FRAME_MS / 2000, partial(self._await_warm, limit_s, then))
+            return
+        self.state = MaskState.ON
+        self._connect()
+        self._check()
+        then()
+
+    def _await_released(self, then: Callable[[], None]) -> None:
+        if self.state is not MaskState.LEAVING or self._pipeline is None:
+            return
+        if self._pipeline.masking:
+            self._endpoint.call_later(FRAME_MS / 1000, partial(self._await_released, then))
+            return
+        self.state = MaskState.OFF
+        self._alarmed = False
+        self._connect()
+        for port in (self._mask_port, self._listen_port):
+            if port is not None:
+                port.use(None)
+        self._pipeline = None
+        then()
+
+    # ---- the checks --------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        """While masked: nothing but the mask port may feed the agent's."""
+        if not self.masked:
+            return
+        self._timer = self._endpoint.call_later(CHECK_S, self._check)
+        if self._caller is None or self._agent is None:
+            return
+        agent_port = self._agent.getPortId()
+        if agent_port in set(self._caller.getPortInfo().listeners):
+            _join(self._caller, self._agent, joined=False)
+            self._alarm("bridge-connection")
+
+    def _key_heard(self, keys: int) -> None:
+        self.keys_heard += keys
+        if self.masked:
+            self._alarm("key-on-agent-leg")
+
+    def _audio_fault(self, error: str) -> None:
+        log.error("audio_path_failed", error=error, name=str(self._pipeline))
+        self._alarm("audio-path-error")
+
+    def _alarm(self, kind: AlarmKind) -> None:
+        first, self._alarmed = not self._alarmed, True
+        if self._agent is not None:
+            self._agent.adjustTxLevel(0.0)
+        if first:
+            self._on_alarm(kind)
+
+
+def _join(source: pj.AudioMedia | None, sink: pj.AudioMedia | None, *, joined: bool) -> None:
+    """Connect or disconnect two ports; what is so already is fine."""
+    if source is None or sink is None:
+        return
+    connected = sink.getPortId() in set(source.getPortInfo().listeners)
+    if joined == connected:
+        return
+    if joined:
+        source.startTransmit(sink)
+    else:
+        source.stopTransmit(sink)

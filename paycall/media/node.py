@@ -1,0 +1,256 @@
+"""A media node: pre-forks cells, replaces the dead, releases their phones, tells the panel.
+
+Rules: a dead cell's phones get their BYE within ten seconds, its place is filled within a second. A cell that
+gives no sign of life for ``HUNG_S`` is killed and treated as dead. The node holds no card data.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: every cell is forked from this process
+
+import asyncio
+import contextlib
+import hashlib
+import ipaddress
+import json
+import signal
+import socket
+import time
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+import structlog
+
+from paycall.control.link import ControlLink
+from paycall.control.messages import AnyCommand, CellLost, CellStarted, Hello
+from paycall.domain.errors import NotFoundError, SettingsError
+from paycall.domain.ids import new_id
+from paycall.media import pipes
+from paycall.media.dialogs import Dialog
+from paycall.media.release import release_dialogs, release_late
+from paycall.media.zygote import request, start_zygote
+from paycall.settings import MediaSettings, SiteSettings
+
+log = structlog.get_logger(__name__)
+
+HUNG_S = 5.0
+STOP_S = 4.0
+START_LIMIT_S = 10.0
+_CHECK_S = 0.5
+_RESPAWN_PAUSE_S = (0.0, 0.2, 1.0, 5.0)  # the more often it died in the last minute, the longer
+
+
+@dataclass
+class _Slot:
+    """One cell's place."""
+
+    index: int
+    cell_id: str
+    pid: int = 0
+    pipe: socket.socket | None = None
+    report: pipes.CellReport = field(default_factory=pipes.CellReport)
+    alive_at: float = 0.0
+    announced: bool = False
+    deaths: list[float] = field(default_factory=list)
+
+
+class Node:
+    """All cells of one machine."""
+
+    def __init__(self, settings: MediaSettings, zygote: socket.socket) -> None:
+        self._settings = settings
+        self._zygote = zygote
+        self._node_id = _stable_id("node", settings.address, settings.first_sip_port)
+        self._slots = [
+            _Slot(index, _stable_id("cell", settings.address, settings.first_sip_port + index))
+            for index in range(settings.cells)
+        ]
+        self._boot_id = new_id("boot")
+        self._link = ControlLink(settings.control_address, self._hello, self._on_command)
+        self._stopping = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> int:
+        """Serve until SIGTERM or SIGINT."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        loop.add_reader(self._zygote.fileno(), self._zygote_spoke)
+        linking = loop.create_task(self._link.run())
+        for slot in self._slots:
+            self._spawn(slot)
+        while not self._stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), _CHECK_S)
+            self._kill_hung()
+        await self._stop_cells()
+        linking.cancel()
+        for task in (linking, *self._tasks):
+            task.cancel()
+        await asyncio.gather(linking, *self._tasks, return_exceptions=True)
+        loop.remove_reader(self._zygote.fileno())
+        return 0
+
+    # ---- cells -------------------------------------------------------------------------------------------
+
+    def _spawn(self, slot: _Slot) -> None:
+        ours, theirs = pipes.pair()
+        slot.pipe, slot.report, slot.announced = ours, pipes.CellReport(), False
+        slot.alive_at = time.monotonic() + START_LIMIT_S
+        socket.send_fds(self._zygote, [request(slot.index, slot.cell_id, self._node_id)], [theirs.fileno()])
+        theirs.close()
+        asyncio.get_running_loop().add_reader(ours.fileno(), self._cell_spoke, slot)
+
+    def _cell_spoke(self, slot: _Slot) -> None:
+        while slot.pipe is not None:
+            try:
+                packet = slot.pipe.recv(pipes.MAX_PACKET)
+            except BlockingIOError:
+                return
+            except OSError:
+                packet = b""
+            if not packet:
+                asyncio.get_running_loop().remove_reader(slot.pipe.fileno())
+                return  # the zygote tells of its end
+            slot.report = pipes.CellReport.decode(packet)
+            slot.alive_at = max(slot.alive_at, time.monotonic())
+            if not slot.announced:
+                slot.announced = True
+                slot.alive_at = time.monotonic()
+                self._link.send(CellStarted(cell_id=slot.cell_id, sip_uri=self._sip_uri(slot)))
+
+    def _zygote_spoke(self) -> None:
+        try:
+            packet = self._zygote.recv(pipes.MAX_PACKET)
+        except BlockingIOError:
+            return
+        if not packet:
+            log.error("zygote_lost")
+            self._stopping.set()
+            return
+        said = json.loads(packet)
+        slot = self._slots[said["index"]]
+        if "code" not in said:
+            slot.pid = said["pid"]
+        elif not self._stopping.is_set():
+            task = asyncio.get_running_loop().create_task(self._replace(slot, said["code"]))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            slot.pid = 0
+
+    async def _replace(self, slot: _Slot, code: int) -> None:
+        """The cell has ended: release its phones, tell the panel, fill its place."""
+        if slot.pipe is not None:
+            self._cell_spoke(slot)  # its last words
+        calls = slot.report.dialogs
+        self._forget(slot)
+        if code != 0 or calls:
+            log.error("cell_lost", cell_id=slot.cell_id, code=code, count=len(calls))
+            self._link.send(CellLost(cell_id=slot.cell_id, call_ids=tuple(calls)))
+        dialogs = [dialog for legs in calls.values() for dialog in legs]
+        port = self._settings.first_sip_port + slot.index
+        unanswered = await self._release(dialogs, port)
+        now = time.monotonic()
+        slot.deaths = [at for at in slot.deaths if at > now - 60.0] + ([now] if code else [])
+        await asyncio.sleep(_RESPAWN_PAUSE_S[min(len(slot.deaths) // 3, len(_RESPAWN_PAUSE_S) - 1)])
+        if not self._stopping.is_set():
+            self._spawn(slot)
+        if unanswered:
+            await release_late(dialogs, unanswered, self._settings.address, port)
+
+    async def _release(self, dialogs: list[Dialog], port: int) -> set[str]:
+        if not dialogs:
+            return set()
+        try:
+            return await release_dialogs(dialogs, self._settings.address, port)
+        except OSError as error:
+            log.error("phones_not_released", error=type(error).__name__, port=port)
+            return {each.call_id for each in dialogs}
+
+    def _forget(self, slot: _Slot) -> None:
+        slot.pid = 0
+        if slot.pipe is not None:
+            asyncio.get_running_loop().remove_reader(slot.pipe.fileno())
+            slot.pipe.close()
+            slot.pipe = None
+
+    def _kill_hung(self) -> None:
+        for slot in self._slots:
+            if slot.pid and time.monotonic() - slot.alive_at > HUNG_S:
+                log.error("cell_hung", cell_id=slot.cell_id, pid=slot.pid)
+                slot.alive_at = time.monotonic()
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(slot.pid, signal.SIGKILL)
+
+    async def _stop_cells(self) -> None:
+        for slot in self._slots:
+            if slot.pipe is not None:
+                pipes.send(slot.pipe, pipes.STOP)
+        give_up_at = time.monotonic() + STOP_S
+        while any(slot.pid for slot in self._slots) and time.monotonic() < give_up_at:
+            await asyncio.sleep(0.05)
+        for slot in self._slots:
+            if slot.pid:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(slot.pid, signal.SIGKILL)
+
+    # ---- the panel ---------------------------------------------------------------------------------------
+
+    def _sip_uri(self, slot: _Slot) -> str:
+        return f"sip:{self._settings.address}:{self._settings.first_sip_port + slot.index}"
+
+    def _hello(self) -> Hello:
+        return Hello(
+            sender_id=self._node_id,
+            boot_id=self._boot_id,
+            kind="node",
+            node_id=self._node_id,
+            version=version("paycall"),
+            capacity=self._settings.cells * self._settings.calls_per_cell,
+        )
+
+    async def _on_command(self, command: AnyCommand) -> None:  # noqa: ARG002
+        raise NotFoundError("a node holds no calls")
+
+
+def _stable_id(prefix: str, address: str, port: int) -> str:
+    """The same identifier for the same place, so that the panel knows a restarted cell or node again."""
+    number = int.from_bytes(hashlib.sha256(f"{prefix} {address}:{port}".encode()).digest(), "big")
+    letters = []
+    for _ in range(22):
+        number, rest = divmod(number, 26)
+        letters.append(chr(ord("a") + rest))
+    return f"{prefix}_{''.join(letters)}"
+
+
+def _check(settings: MediaSettings) -> None:
+    try:
+        version = ipaddress.ip_address(settings.address).version
+    except ValueError:
+        raise SettingsError("setting media.address: must be an IPv4 address") from None
+    if version != 4:
+        raise SettingsError("setting media.address: IPv6 is not supported by this build of PJSIP")
+
+
+def run_node(settings: MediaSettings, site: SiteSettings) -> int:  # noqa: ARG001
+    """Run a node until SIGTERM or SIGINT; gives the process's exit code.
+
+    Raises
+    ------
+    SettingsError
+        If the address can't be used.
+    """
+    _check(settings)
+    zygote, zygote_pid = start_zygote(settings)
+    try:
+        return asyncio.run(_run(settings, zygote))
+    finally:
+        zygote.close()
+        os.waitpid(zygote_pid, 0)
+
+
+async def _run(settings: MediaSettings, zygote: socket.socket) -> int:
+    return await Node(settings, zygote).run()

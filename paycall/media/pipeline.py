@@ -1,0 +1,134 @@
+"""What stands between the caller's leg and the agent's while the mask is on.
+
+Rules: pure sound, no PJSIP. ``tap -> hush -> masker``; ``build_pipeline`` is the one place that wires the stages.
+A stage wraps the next one and can print itself, so that a fault names the whole chain. A pipeline gives one
+block for each block it takes, of the same length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsp import DtmfDetector, ToneMasker
+
+Pcm = NDArray[np.int16]
+# key, and how long ago it began and ended, in seconds
+OnKey = Callable[[str, float, float], None]
+EVENT_MARGIN_S = 0.1
+
+
+class Stage(Protocol):
+    """Takes int16 samples, shape ``(n,)``, and gives as many."""
+
+    def process(self, pcm: Pcm) -> Pcm:
+        """The next block."""
+
+
+class Tap:
+    """Lets the sound pass and reports the keys in it."""
+
+    def __init__(self, on_key: OnKey, following: Stage, sample_rate_hz: int) -> None:
+        self._detector = DtmfDetector(sample_rate_hz)
+        self._on_key = on_key
+        self._following = following
+        self._rate_hz = sample_rate_hz
+        self._samples = 0
+
+    def process(self, pcm: Pcm) -> Pcm:
+        """Listen, and hand on."""
+        self._samples += pcm.size
+        for event in self._detector.process(pcm):
+            ago = (
+                (self._samples - event.onset_sample) / self._rate_hz,
+                (self._samples - event.end_sample) / self._rate_hz,
+            )
+            self._on_key(event.symbol, *ago)
+        return self._following.process(pcm)
+
+    def __str__(self) -> str:
+        return f"tap -> {self._following}"
+
+
+class Hush:
+    """Replaces the sound around an RTP event or INFO by silence: gateways let scraps of the tone through."""
+
+    def __init__(self, following: Stage, sample_rate_hz: int) -> None:
+        self._following = following
+        self._margin_samples = round(EVENT_MARGIN_S * sample_rate_hz)
+        self._left = 0
+
+    def cover(self) -> None:
+        """An event is being heard; cover the sound from here on. From any thread."""
+        self._left = self._margin_samples
+
+    def process(self, pcm: Pcm) -> Pcm:
+        """Silence while an event is heard, and a little longer."""
+        count = min(self._left, pcm.size)
+        if count:
+            self._left -= count
+            pcm = pcm.copy()
+            pcm[:count] = 0
+        return self._following.process(pcm)
+
+    def __str__(self) -> str:
+        return f"hush -> {self._following}"
+
+
+class Mask:
+    """The last stage: the tone masker."""
+
+    def __init__(self, masker: ToneMasker) -> None:
+        self.masker = masker
+
+    def process(self, pcm: Pcm) -> Pcm:
+        """Without tones, a little later."""
+        return self.masker.process(pcm)
+
+    def __str__(self) -> str:
+        return "mask"
+
+
+class Pipeline:
+    """The wired stages, and the two handles on them that a call needs."""
+
+    def __init__(self, first: Stage, hush: Hush, masker: ToneMasker) -> None:
+        self._first = first
+        self._hush = hush
+        self._masker = masker
+
+    def process(self, pcm: Pcm) -> Pcm:
+        """The next block, of any length; gives as many samples."""
+        return self._first.process(pcm)
+
+    def cover_event(self) -> None:
+        """A key comes beside the audio, now."""
+        self._hush.cover()
+
+    def engage(self) -> None:
+        """Mask from the next sample on, whatever ``release`` had asked for."""
+        self._masker.engage()
+
+    def release(self) -> None:
+        """Leave the delay line, faded, as soon as no tone sounds."""
+        self._masker.release()
+
+    @property
+    def masking(self) -> bool:
+        """Whether the masker still stands in the path."""
+        return self._masker.engaged
+
+    def __str__(self) -> str:
+        return f"caller -> {self._first} -> agent"
+
+
+def build_pipeline(
+    on_key: OnKey, replacement: Literal["silence", "comfort", "tone"], sample_rate_hz: int = 8000
+) -> Pipeline:
+    """Wire the stages: the only place where their order is written."""
+    masker = ToneMasker(sample_rate_hz, replacement)
+    hush = Hush(Mask(masker), sample_rate_hz)
+    return Pipeline(Tap(on_key, hush, sample_rate_hz), hush, masker)

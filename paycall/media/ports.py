@@ -1,0 +1,107 @@
+"""The two bridge ports in Python: one that masks, one that listens.
+
+Rules: an exception in the audio path gives silence, never the caller's sound. A port lives as long as its call and
+a second longer (PJSIP's clock thread may still know it). The callbacks run in PJSIP's clock thread, every 20 ms.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pjsua2 as pj
+
+from dsp import ToneListener
+from paycall.media.endpoint import BRIDGE_RATE_HZ, FRAME_MS
+from paycall.media.frames import FrameWriter, Pcm, read_samples
+from paycall.media.guard import guarded
+from paycall.media.pipeline import Pipeline
+
+SAMPLES = BRIDGE_RATE_HZ * FRAME_MS // 1000
+_LISTEN_FRAMES = 5
+
+
+def _format() -> pj.MediaFormatAudio:
+    audio = pj.MediaFormatAudio()
+    audio.init(pj.PJMEDIA_FORMAT_L16, BRIDGE_RATE_HZ, 1, FRAME_MS * 1000, 16)
+    return audio
+
+
+class MaskPort(pj.AudioMediaPort):  # type: ignore[misc]
+    """Caller in, masked caller out. Without a pipeline it gives silence."""
+
+    def __init__(self, on_fault: Callable[[str], None]) -> None:
+        super().__init__()
+        self._on_fault = on_fault
+        self._pipeline: Pipeline | None = None
+        self._ready: Pcm | None = None
+        self._writer = FrameWriter(SAMPLES)
+        self._silence = np.zeros(SAMPLES, dtype=np.int16)
+        self._faulty = False
+        self.blocks = 0
+        self.createPort("mask", _format())
+
+    def use(self, pipeline: Pipeline | None) -> None:
+        """Take this pipeline from the next block on."""
+        self.blocks = 0
+        self._ready = None
+        self._faulty = False
+        self._pipeline = pipeline
+
+    @guarded
+    def onFrameReceived(self, frame: pj.MediaFrame) -> None:
+        self._ready = None
+        pipeline = self._pipeline
+        if pipeline is None:
+            return
+        try:
+            self._ready = pipeline.process(read_samples(frame, SAMPLES))
+            self.blocks += 1
+        except Exception as error:
+            if not self._faulty:
+                self._faulty = True
+                self._on_fault(type(error).__name__)
+
+    @guarded
+    def onFrameRequested(self, frame: pj.MediaFrame) -> None:
+        ready, self._ready = self._ready, None
+        try:
+            self._writer.write(frame, self._silence if ready is None else ready)
+        except ValueError:
+            self._writer.write(frame, self._silence)
+
+
+class ListenPort(pj.AudioMediaPort):  # type: ignore[misc]
+    """Hears what the agent leg is fed, and counts keys in it. Shares no code with detector and masker."""
+
+    def __init__(self, on_keys: Callable[[int], None]) -> None:
+        super().__init__()
+        self._on_keys = on_keys
+        self._listener: ToneListener | None = None
+        self._waiting: list[Pcm] = []
+        self.heard_at = 0.0
+        self.createPort("listen", _format())
+
+    def use(self, listener: ToneListener | None) -> None:
+        """Listen with this from the next block on."""
+        self._waiting = []
+        self._listener = listener
+
+    @guarded
+    def onFrameReceived(self, frame: pj.MediaFrame) -> None:
+        listener = self._listener
+        if listener is None:
+            return
+        self.heard_at = time.monotonic()
+        self._waiting.append(read_samples(frame, SAMPLES).copy())
+        if len(self._waiting) >= _LISTEN_FRAMES:
+            block, self._waiting = np.concatenate(self._waiting), []
+            keys = listener.process(block)
+            if keys:
+                self._on_keys(keys)
+
+    @guarded
+    def onFrameRequested(self, frame: pj.MediaFrame) -> None:
+        frame.type = pj.PJMEDIA_FRAME_TYPE_NONE
+        frame.size = 0

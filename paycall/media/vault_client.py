@@ -1,0 +1,122 @@
+"""Hands a finished field to the vault.
+
+Rules: the digits are in the request's body and nowhere else; no error of this module carries the request (httpx's
+own exceptions hold it, so they never leave here). A field waits at most ``MAX_WAIT_S``; then it is asked for again.
+The value is wiped as soon as the vault has answered, or the wait is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import time
+
+import httpx
+import structlog
+
+from paycall.domain.errors import CardDataError, SettingsError, VaultError, VaultUnavailableError
+from paycall.domain.fields import Field
+from paycall.domain.ids import is_id
+from paycall.domain.secret import DigitBuffer
+
+log = structlog.get_logger(__name__)
+
+MAX_WAIT_S = 60.0
+_TIMEOUT_S = 5.0
+_FIRST_PAUSE_S = 0.1
+_MAX_PAUSE_S = 2.0
+
+
+class VaultClient:
+    """The cell's end of the vault.
+
+    Parameters
+    ----------
+    address
+        ``unix:PATH`` or ``https://host:port``.
+    tls
+        For ``https``: a context with the cell's certificate and the site's CA.
+    """
+
+    def __init__(
+        self, address: str, tls: ssl.SSLContext | None = None, max_wait_s: float = MAX_WAIT_S
+    ) -> None:
+        self._max_wait_s = max_wait_s
+        if address.startswith("unix:"):
+            transport = httpx.AsyncHTTPTransport(uds=address.removeprefix("unix:"))
+            base = "http://vault"
+        elif address.startswith("https://"):
+            transport = httpx.AsyncHTTPTransport(verify=tls or ssl.create_default_context())
+            base = address
+        else:
+            raise SettingsError("vault_address must be unix:PATH or https://host:port")
+        self._client = httpx.AsyncClient(transport=transport, base_url=base, timeout=_TIMEOUT_S)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def store(self, payment_id: str, field: Field, value: DigitBuffer) -> str:
+        """Store a field; gives the payment's token. The value is wiped in any case.
+
+        Raises
+        ------
+        CardDataError
+            The vault refused the field; ``code`` says why.
+        VaultUnavailableError
+            The vault could not be reached for as long as a field may wait.
+        VaultError
+            The vault answered something that a retry will not change.
+        """
+        try:
+            return await self._store(payment_id, field, value)
+        finally:
+            value.wipe()
+
+    async def _store(self, payment_id: str, field: Field, value: DigitBuffer) -> str:
+        give_up_at = time.monotonic() + self._max_wait_s
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            # exposed: this request's body is the one way to the vault
+            answer = await self._put(f"/v1/payments/{payment_id}/fields/{field.value}", value.expose())
+            if answer is not None:
+                return _read(answer)
+            if time.monotonic() + pause_s > give_up_at:
+                raise VaultUnavailableError
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, _MAX_PAUSE_S)
+
+    async def _put(self, path: str, digits: str) -> httpx.Response | None:
+        """One try; None if there was no answer, or one that says to try again."""
+        try:
+            response = await self._client.put(path, json={"value": digits})
+        except httpx.HTTPError as error:
+            log.warning("vault_unreachable", error=type(error).__name__)
+            return None
+        if response.status_code >= 500:
+            log.warning("vault_unwell", status=response.status_code)
+            return None
+        return response
+
+
+def _read(response: httpx.Response) -> str:
+    """The token of a 200.
+
+    Raises
+    ------
+    CardDataError, VaultError
+        For 422, and for anything else.
+    """
+    try:
+        body = response.json()
+    except json.JSONDecodeError:
+        body = None
+    if not isinstance(body, dict):
+        raise VaultError
+    if response.status_code == 422:
+        raise CardDataError(str(body.get("code", "")))
+    token = body.get("token")
+    if response.status_code != 200 or not isinstance(token, str) or not is_id(token, "tok"):
+        raise VaultError
+    return token

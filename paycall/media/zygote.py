@@ -1,0 +1,96 @@
+"""Forks cells: a process with one thread, no event loop, and everything imported.
+
+The node forks it before it starts anything of its own, so that cells share its memory and inherit nothing that
+is in use. It takes ``{"index": n, ...}`` with a socket over its own socket, answers ``{"pid": ...}``, and says when
+a cell has ended. When the node is gone, it ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import socket
+from dataclasses import asdict
+
+import structlog
+
+from paycall.media.cell import CellSpec, run_cell
+from paycall.media.hardening import die_with_parent
+from paycall.media.pipes import MAX_PACKET
+from paycall.settings import MediaSettings
+
+log = structlog.get_logger(__name__)
+
+
+def start_zygote(settings: MediaSettings) -> tuple[socket.socket, int]:
+    """Fork the zygote; gives the node's end of its socket, and its pid. Call it before any thread starts."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if pid:
+        theirs.close()
+        ours.setblocking(False)
+        return ours, pid
+    ours.close()
+    die_with_parent()
+    code = 1
+    try:
+        _Zygote(settings, theirs).run()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def request(index: int, cell_id: str, node_id: str) -> bytes:
+    """The packet that asks for a cell."""
+    return json.dumps(asdict(CellSpec(index, cell_id, node_id))).encode()
+
+
+class _Zygote:
+    def __init__(self, settings: MediaSettings, node: socket.socket) -> None:
+        self._settings = settings
+        self._node = node
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(node, selectors.EVENT_READ)
+
+    def run(self) -> None:
+        while True:
+            for key, _ in self._selector.select():
+                if key.data is not None:
+                    self._ended(key.fd, *key.data)
+                elif not self._serve():
+                    return
+
+    def _serve(self) -> bool:
+        packet, descriptors, _, _ = socket.recv_fds(self._node, MAX_PACKET, 1)
+        if not packet:
+            return False
+        spec = CellSpec(**json.loads(packet))
+        pid = os.fork()
+        if pid == 0:
+            self._become_cell(spec, socket.socket(fileno=descriptors[0]))
+        os.close(descriptors[0])
+        self._selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, spec.index))
+        self._node.send(json.dumps({"index": spec.index, "pid": pid}).encode())
+        return True
+
+    def _become_cell(self, spec: CellSpec, node: socket.socket) -> None:
+        code = 1
+        try:
+            die_with_parent()
+            self._selector.close()
+            self._node.close()
+            code = run_cell(self._settings, spec, node)
+        except Exception as error:
+            log.error(
+                "cell_failed", error=type(error).__name__, port=self._settings.first_sip_port + spec.index
+            )
+        finally:
+            os._exit(code)
+
+    def _ended(self, pidfd: int, pid: int, index: int) -> None:
+        self._selector.unregister(pidfd)
+        os.close(pidfd)
+        _, status = os.waitpid(pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        self._node.send(json.dumps({"index": index, "pid": pid, "code": code}).encode())
