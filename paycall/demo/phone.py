@@ -17,7 +17,7 @@ Commands (``do``; ``id`` is repeated in what answers it)::
 
 Events (``event``)::
 
-    started sip_uri · ringing · connected · audio · ended code · digit_received method count
+    started sip_uri · ringing · progress · connected · audio · ended code · digit_received method count
     key_released id index start_sample end_sample started_at ended_at · done id … · failed id reason
 """
 
@@ -65,7 +65,9 @@ class _Leg(pj.Call):  # type: ignore[misc]
     @guarded
     def onCallState(self, prm: pj.OnCallStateParam) -> None:  # noqa: ARG002
         info = self.getInfo()
-        if info.state == pj.PJSIP_INV_STATE_CONFIRMED:
+        if info.state == pj.PJSIP_INV_STATE_EARLY and info.role == pj.PJSIP_ROLE_UAC:
+            self._phone.emit("progress")
+        elif info.state == pj.PJSIP_INV_STATE_CONFIRMED:
             self._phone.emit("connected")
         elif info.state == pj.PJSIP_INV_STATE_DISCONNECTED:
             self._phone.leg_ended(info.lastStatusCode)
@@ -215,6 +217,8 @@ class Phone:
         self._done(command)
 
     def _say(self, command: Command) -> None:
+        if self._leg is None:
+            raise ValueError("there is nobody to talk to")
         if "silence_ms" in command:
             sound = silence(float(command["silence_ms"]) / 1000)
         else:
