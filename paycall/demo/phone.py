@@ -70,7 +70,7 @@ class _Leg(pj.Call):  # type: ignore[misc]
         elif info.state == pj.PJSIP_INV_STATE_CONFIRMED:
             self._phone.emit("connected")
         elif info.state == pj.PJSIP_INV_STATE_DISCONNECTED:
-            self._phone.leg_ended(info.lastStatusCode)
+            self._phone.leg_ended(self, info.lastStatusCode)
 
     @guarded
     def onCallMediaState(self, prm: pj.OnCallMediaStateParam) -> None:  # noqa: ARG002
@@ -147,11 +147,12 @@ class Phone:
         self._received.append((digit, method))
         self.emit("digit_received", method=method, count=len(self._received))
 
-    def leg_ended(self, code: int) -> None:
+    def leg_ended(self, leg: _Leg, code: int) -> None:
         """The call is over: no use of it after this."""
-        if self._leg is not None:
-            self.endpoint.keep_for_a_while(self._leg)
-            self._leg = None
+        self.endpoint.keep_for_a_while(leg)
+        if leg is not self._leg:  # one that was refused: there is another
+            return
+        self._leg = None
         self.emit("ended", code=int(code))
         if self._quitting:
             self._exit()
