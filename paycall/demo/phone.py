@@ -50,6 +50,7 @@ TONE_LEVEL_DBM0 = -10.0
 """Level of each of a key's two tones; ``evidence`` measures what is left against it."""
 MODES = ("inband", "rfc4733", "info")
 _RTP_PORTS = 64
+_BYE_S = 0.1
 _QUIT_S = 1.0
 _GRACE_S = 3.0  # a phone whose SIP thread hangs ends all the same
 Command = Mapping[str, Any]
@@ -154,8 +155,8 @@ class Phone:
             return
         self._leg = None
         self.emit("ended", code=int(code))
-        if self._quitting:
-            self._exit()
+        if self._quitting:  # PJSIP says so while it is still sending the BYE
+            self.endpoint.call_later(_BYE_S, self._exit)
 
     def quit(self) -> None:
         """Hang up and end the process, a second later at the latest."""
