@@ -108,7 +108,10 @@ class CaptureRun:
             delay_s = max(state.deadline - time.monotonic(), 0.0)
             self._timer = self._endpoint.call_later(delay_s, lambda: self.feed(happened.TimePassed()))
         for effect in effects:
-            self._carry_out(effect)
+            try:
+                self._carry_out(effect)
+            except Exception as error:
+                log.error("effect_failed", name=type(effect).__name__, error=type(error).__name__)
 
     def _carry_out(self, effect: happened.Effect) -> None:
         match effect:
@@ -123,7 +126,13 @@ class CaptureRun:
             case happened.ReportField(field, seconds, left):
                 self._say(messages.FieldStarted, field=field, seconds=seconds, attempts_left=left)
             case happened.ReportProgress(field, digits, seconds, brand):
-                self._say(messages.FieldProgress, field=field, digits=digits, seconds=seconds, brand=brand)
+                self._say(
+                    messages.FieldProgress,
+                    field=field,
+                    digits=digits,
+                    seconds=seconds,
+                    brand=brand and brand.value,
+                )
             case happened.ReportStored(field, token):
                 self._say(messages.FieldStored, field=field, token=token)
             case happened.ReportFailed(field, error, digits, left):

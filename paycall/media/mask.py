@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 
 WARM_BLOCKS = 4
 WARM_LIMIT_S = 0.3
+CUT_LIMIT_S = 0.2
 CHECK_S = 0.25
 AlarmKind = Literal["key-on-agent-leg", "bridge-connection", "audio-path-error"]
 Replacement = Literal["silence", "comfort", "tone"]
@@ -137,17 +138,26 @@ class CallAudio:
         log.info("mask_wired", name=str(self._pipeline))
 
     def _connect(self) -> None:
-        """Make the bridge what the state asks for. What must go goes first when masked, else last."""
+        """Make the bridge what the state asks for.
+
+        PJSIP carries the changes out in its clock thread, in order, before a block: what comes is asked for
+        before what goes, so that no block is missing.
+        """
         caller, agent, mask, listen = self._caller, self._agent, self._mask_port, self._listen_port
         direct = self.state in (MaskState.OFF, MaskState.WARMING)
-        if not direct:
-            _join(caller, agent, joined=False)
-        _join(caller, mask, joined=self.state is not MaskState.OFF)
-        _join(mask, agent, joined=not direct)
-        _join(mask, listen, joined=not direct)
+        _join(agent, caller)
         if direct:
-            _join(caller, agent, joined=True)
-        _join(agent, caller, joined=True)
+            _join(caller, agent)
+            _part(mask, agent)
+            _part(mask, listen)
+        else:
+            _join(mask, agent)
+            _join(mask, listen)
+            _part(caller, agent)
+        if self.state is MaskState.OFF:
+            _part(caller, mask)
+        else:
+            _join(caller, mask)
         if agent is not None:
             agent.adjustTxLevel(0.0 if self._alarmed else 1.0)
 
@@ -159,6 +169,15 @@ class CallAudio:
             return
         self.state = MaskState.ON
         self._connect()
+        self._await_cut(time.monotonic() + CUT_LIMIT_S, then)
+
+    def _await_cut(self, limit_s: float, then: Callable[[], None]) -> None:
+        """Until PJSIP has cut the direct connection; if it does not, the check raises the alarm."""
+        if not self.masked:
+            return
+        if _feeds(self._caller, self._agent) and time.monotonic() < limit_s:
+            self._endpoint.call_later(FRAME_MS / 4000, partial(self._await_cut, limit_s, then))
+            return
         self._check()
         then()
 
@@ -184,11 +203,8 @@ class CallAudio:
         if not self.masked:
             return
         self._timer = self._endpoint.call_later(CHECK_S, self._check)
-        if self._caller is None or self._agent is None:
-            return
-        agent_port = self._agent.getPortId()
-        if agent_port in set(self._caller.getPortInfo().listeners):
-            _join(self._caller, self._agent, joined=False)
+        if _feeds(self._caller, self._agent):
+            _part(self._caller, self._agent)
             self._alarm("bridge-connection")
 
     def _key_heard(self, keys: int) -> None:
@@ -208,14 +224,19 @@ class CallAudio:
             self._on_alarm(kind)
 
 
-def _join(source: pj.AudioMedia | None, sink: pj.AudioMedia | None, *, joined: bool) -> None:
-    """Connect or disconnect two ports; what is so already is fine."""
+def _feeds(source: pj.AudioMedia | None, sink: pj.AudioMedia | None) -> bool:
+    """Whether PJSIP's bridge now carries sound from the one to the other."""
     if source is None or sink is None:
-        return
-    connected = sink.getPortId() in set(source.getPortInfo().listeners)
-    if joined == connected:
-        return
-    if joined:
+        return False
+    info = source.getPortInfo()  # held: its vector lives as long as it does
+    return sink.getPortId() in list(info.listeners)
+
+
+def _join(source: pj.AudioMedia | None, sink: pj.AudioMedia | None) -> None:
+    if source is not None and sink is not None:
         source.startTransmit(sink)
-    else:
+
+
+def _part(source: pj.AudioMedia | None, sink: pj.AudioMedia | None) -> None:
+    if source is not None and sink is not None:
         source.stopTransmit(sink)
