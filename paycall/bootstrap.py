@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 def _begin(config: Path | None) -> Settings:
     """What every single process does first."""
     settings = load_settings(config)
+    os.umask(0o077)  # whatever we write is for this user only
     if os.environ.get("PAYCALL_SUPERVISED"):
         end_with_parent()
     configure_logs(settings.site.log_level)

@@ -63,6 +63,7 @@ def prepare(settings: Settings) -> str:
     from paycall.store.database import open_database
     from paycall.vault.keys import create_key_file
 
+    os.umask(0o077)
     var = settings.site.var
     try:
         for folder in ("", "run", "log", "panel", "vault", "sandbox"):
