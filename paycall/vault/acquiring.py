@@ -1,0 +1,79 @@
+"""How the vault talks to acquirers: one time limit, and every failure one of the three faults.
+
+Rules: whatever an adapter does - a fault, a bug, a hang - the caller of ``ask`` learns an answer, "certainly not
+sent", "refused", or "no answer"; and no answer is never taken for a no.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
+
+import structlog
+
+from paycall.domain.card_ports import Acquirer, Card
+from paycall.domain.errors import NoAnswerError, NotSentError, RefusedRequestError
+from paycall.domain.secret import SecurityCode
+from paycall.vault.cards import PlainCard
+
+_log = structlog.get_logger(__name__)
+_Answer = TypeVar("_Answer")
+
+
+class Acquirers:
+    """The adapters of a site by name, each call limited in time.
+
+    ``default`` names the one that new authorizations go to.
+    """
+
+    def __init__(self, adapters: Mapping[str, Acquirer], default: str, limit_s: float) -> None:
+        self._adapters = dict(adapters)
+        self._limit_s = limit_s
+        self.default = default
+
+    def named(self, name: str) -> Acquirer:
+        """The adapter; ``RefusedRequestError`` if the site no longer has it."""
+        try:
+            return self._adapters[name]
+        except KeyError:
+            raise RefusedRequestError("the acquirer of this authorization is not set up any more") from None
+
+    async def ask(self, call: Coroutine[Any, Any, _Answer]) -> _Answer:
+        """Await an adapter's call.
+
+        Raises
+        ------
+        NotSentError, RefusedRequestError
+            As the adapter says.
+        NoAnswerError
+            For everything else, time limit and bugs included.
+        """
+        try:
+            async with asyncio.timeout(self._limit_s):
+                return await call
+        except (NotSentError, RefusedRequestError, NoAnswerError) as fault:
+            _log.warning("acquirer_fault", code=fault.code)
+            raise
+        except Exception as error:
+            _log.warning("acquirer_fault", error=type(error).__name__)
+            raise NoAnswerError from None
+
+    async def close(self) -> None:
+        """Close every adapter."""
+        for adapter in self._adapters.values():
+            await adapter.aclose()
+
+
+def card_for_adapter(card: PlainCard, code: SecurityCode | None) -> Card:
+    """The card as an adapter gets it."""
+    if card.pan is None:
+        raise ValueError("a card without a number was offered to an acquirer")
+    return Card(card.pan, card.expiry, code, card.postal_code)
+
+
+def wipe(card: Card) -> None:
+    """Overwrite number and code after the adapter's call."""
+    card.pan.wipe()
+    if card.security_code is not None:
+        card.security_code.wipe()

@@ -1,0 +1,204 @@
+"""Authorizes: writes the attempt and its key down, asks the acquirer once, writes the answer down.
+
+Rules: nothing is sent before its row is on the disk; one attempt id is one authorization, however often it is
+asked for; a payment has at most one live authorization (the database refuses a second); the security code goes
+when an answer came. An attempt without an answer is left to the resolver. The work goes on if whoever asked
+goes away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import structlog
+from sqlalchemy.exc import IntegrityError
+
+from paycall.audit import Entry
+from paycall.domain.authorization import AuthorizationRequest, AuthorizationResult
+from paycall.domain.card_ports import Card
+from paycall.domain.errors import (
+    NoAnswerError,
+    NotFoundError,
+    NotSentError,
+    RefusedRequestError,
+    SecurityCodeGoneError,
+    StateError,
+)
+from paycall.domain.ports import Clock
+from paycall.vault.acquiring import Acquirers, card_for_adapter, wipe
+from paycall.vault.attempts import FIRST_PAUSE_S, Attempt, answered
+from paycall.vault.codes import SecurityCodes
+from paycall.vault.store import Store
+from paycall.vault.tokenizer import Actor, Tokenizer
+
+_log = structlog.get_logger(__name__)
+
+
+class Authorizer:
+    """One authorization at a time for each payment."""
+
+    def __init__(
+        self,
+        store: Store,
+        tokenizer: Tokenizer,
+        codes: SecurityCodes,
+        acquirers: Acquirers,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._tokenizer = tokenizer
+        self._codes = codes
+        self._acquirers = acquirers
+        self._clock = clock
+        self._in_flight: dict[str, tuple[AuthorizationRequest, asyncio.Task[AuthorizationResult]]] = {}
+
+    @property
+    def in_flight(self) -> frozenset[str]:
+        """The attempts that this process is asking about now: the resolver leaves them alone."""
+        return frozenset(self._in_flight)
+
+    async def authorize(self, request: AuthorizationRequest, token: str, actor: Actor) -> AuthorizationResult:
+        """Authorize, or answer again what was answered for this attempt.
+
+        Raises
+        ------
+        NotFoundError
+            If the payment has no such card.
+        StateError
+            If the payment has a live authorization, or the attempt id was used for something else.
+        SecurityCodeGoneError
+            If a security code was keyed and is no longer in memory.
+        NotSentError
+            If the acquirer could not be reached; the same attempt may be tried again.
+        RefusedRequestError
+            If the acquirer refused the request itself.
+        """
+        running = self._in_flight.get(request.attempt_id)
+        if running is None:
+            task = asyncio.create_task(self._run(request, token, actor))
+            self._in_flight[request.attempt_id] = (request, task)
+            task.add_done_callback(lambda done: self._landed(request.attempt_id, done))
+        elif running[0] != request:
+            raise StateError("the attempt id was used for another request")
+        else:
+            task = running[1]
+        return await asyncio.shield(task)
+
+    async def stop(self, limit_s: float) -> None:
+        """Let what is on its way come to its answer, for a while; the rest is found out at the next start."""
+        tasks = [task for _, task in self._in_flight.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=limit_s)
+
+    def find(self, attempt_id: str) -> AuthorizationResult:
+        """What is known of an attempt.
+
+        Raises
+        ------
+        NotFoundError
+            If there is none that could have been sent.
+        """
+        with self._store.begin() as connection:
+            attempt = self._store.attempt(connection, attempt_id)
+        if attempt is None or attempt.state == "refused":
+            raise NotFoundError("there is no such attempt")
+        return attempt.result()
+
+    def _landed(self, attempt_id: str, task: asyncio.Task[AuthorizationResult]) -> None:
+        self._in_flight.pop(attempt_id, None)
+        if not task.cancelled():
+            task.exception()  # seen here too: whoever asked may have gone away
+
+    async def _run(self, request: AuthorizationRequest, token: str, actor: Actor) -> AuthorizationResult:
+        earlier = await asyncio.to_thread(self._earlier, request, token)
+        if earlier is not None:
+            return earlier
+        attempt, card = await asyncio.to_thread(self._prepare, request, token, actor)
+        try:
+            adapter = self._acquirers.named(attempt.acquirer)
+            result = await self._acquirers.ask(adapter.authorize(request, card))
+            after = answered(attempt, result)
+        except NotSentError:
+            await asyncio.to_thread(self._forget, attempt)
+            raise
+        except RefusedRequestError:
+            refused = replace(attempt, state="refused", next_try_at=None)
+            await asyncio.to_thread(self.record, refused, Actor("vault"))
+            raise
+        except NoAnswerError:
+            after = replace(attempt, state="unknown")
+        finally:
+            wipe(card)
+        await asyncio.to_thread(self.record, after, Actor("vault"))
+        return after.result()
+
+    def _earlier(self, request: AuthorizationRequest, token: str) -> AuthorizationResult | None:
+        with self._store.begin() as connection:
+            attempt = self._store.attempt(connection, request.attempt_id)
+        if attempt is None:
+            return None
+        if attempt.request != request or attempt.token != token:
+            raise StateError("the attempt id was used for another request")
+        if attempt.state == "refused":
+            raise RefusedRequestError
+        return attempt.result()
+
+    def _prepare(self, request: AuthorizationRequest, token: str, actor: Actor) -> tuple[Attempt, Card]:
+        row, plain = self._tokenizer.card_for(request.payment_id, token)
+        code = self._codes.get(token)
+        if plain.code_keyed and code is None:
+            self._refuse_second(request.payment_id)
+            raise SecurityCodeGoneError
+        now = self._clock.now()
+        attempt = Attempt(
+            attempt_id=request.attempt_id,
+            payment_id=request.payment_id,
+            token=token,
+            fingerprint=row.fingerprint or b"",
+            amount_minor=request.money.amount_minor,
+            currency=request.money.currency,
+            reference=request.reference,
+            description=request.description,
+            acquirer=self._acquirers.default,
+            carried_code=code is not None,
+            created_at=now.isoformat(),
+            next_try_at=(now + timedelta(seconds=FIRST_PAUSE_S)).isoformat(),
+        )
+        try:
+            with self._store.begin() as connection:
+                current = self._store.card_of(connection, request.payment_id)
+                if current is None or current.token != token:
+                    raise NotFoundError("the payment has no such card")
+                self._store.put_attempt(connection, attempt)
+                entry = Entry(actor.role, "authorize", attempt.attempt_id, "sending", actor.source)
+                self._store.note(connection, entry, now)
+        except IntegrityError:
+            raise StateError("the payment has an authorization already") from None
+        return attempt, card_for_adapter(plain, code)
+
+    def _refuse_second(self, payment_id: str) -> None:
+        with self._store.begin() as connection:
+            if self._store.live_attempt_of(connection, payment_id) is not None:
+                raise StateError("the payment has an authorization already")
+
+    def _forget(self, attempt: Attempt) -> None:
+        """Certainly not sent: no trace but the audit log, so that the same attempt may be tried again."""
+        with self._store.begin() as connection:
+            self._store.delete_attempt(connection, attempt.attempt_id)
+            entry = Entry("vault", "authorize", attempt.attempt_id, "not-sent")
+            self._store.note(connection, entry, self._clock.now())
+
+    def record(self, attempt: Attempt, actor: Actor) -> None:
+        """Write what became of an attempt; the code goes as soon as that is known."""
+        if attempt.state not in ("sending", "unknown"):
+            self._codes.wipe(attempt.token)
+        with self._store.begin() as connection:
+            self._store.update_attempt(connection, attempt)
+            result = (
+                attempt.state if attempt.reversal is None else f"{attempt.state}, reversal {attempt.reversal}"
+            )
+            entry = Entry(actor.role, "authorize", attempt.attempt_id, result, actor.source)
+            self._store.note(connection, entry, self._clock.now())
+        _log.info("attempt", attempt_id=attempt.attempt_id, state=attempt.state, acquirer=attempt.acquirer)

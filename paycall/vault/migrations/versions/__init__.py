@@ -1,0 +1,1 @@
+"""The vault's database migrations (alembic), applied when the vault starts."""

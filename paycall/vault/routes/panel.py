@@ -1,0 +1,116 @@
+"""What the panel may do: see what is not secret of a card, authorize, settle, void, refund, look up, drop.
+
+No route returns a card number, and none takes one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from paycall.domain.authorization import (
+    AuthorizationRequest,
+    AuthorizationResult,
+    CardSummary,
+)
+from paycall.domain.declines import decline_to_json
+from paycall.domain.ids import ID_PATTERN
+from paycall.domain.money import Money
+from paycall.vault.routes.common import ActorDependency, Identifier, ServicesDependency
+
+router = APIRouter()
+_Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class AuthorizationBody(_Body):
+    """What an authorization needs to know."""
+
+    attempt_id: _Id
+    payment_id: _Id
+    token: _Id
+    amount_minor: int
+    currency: str
+    reference: str = Field(default="", max_length=64)
+    description: str = Field(default="", max_length=256)
+
+
+class OperationBody(_Body):
+    """What a settle, void or refund needs to know; without an amount it is the whole."""
+
+    operation_id: _Id
+    amount_minor: int | None = None
+    currency: str | None = None
+
+
+@router.get("/v1/payments/{payment_id}/card")
+async def card(payment_id: Identifier, services: ServicesDependency) -> CardSummary:
+    """Brand, last four, expiry and how long the security code still lives."""
+    return await asyncio.to_thread(services.tokenizer.summary, payment_id)
+
+
+@router.delete("/v1/payments/{payment_id}", status_code=204)
+async def drop(payment_id: Identifier, services: ServicesDependency, actor: ActorDependency) -> Response:
+    """The payment is over: forget its security code and its card."""
+    await asyncio.to_thread(services.tokenizer.drop, payment_id, actor)
+    return Response(status_code=204)
+
+
+@router.post("/v1/authorizations")
+async def authorize(
+    body: AuthorizationBody, services: ServicesDependency, actor: ActorDependency
+) -> dict[str, Any]:
+    """Authorize, once for each attempt id."""
+    request = AuthorizationRequest(
+        attempt_id=body.attempt_id,
+        payment_id=body.payment_id,
+        money=Money(body.amount_minor, body.currency),
+        reference=body.reference,
+        description=body.description,
+    )
+    return _result(await services.authorizer.authorize(request, body.token, actor))
+
+
+@router.get("/v1/authorizations/{attempt_id}")
+async def attempt(attempt_id: Identifier, services: ServicesDependency) -> dict[str, Any]:
+    """What is known of an attempt now."""
+    return _result(await asyncio.to_thread(services.authorizer.find, attempt_id))
+
+
+@router.post("/v1/authorizations/{attempt_id}/{kind}")
+async def operate(
+    attempt_id: Identifier,
+    kind: Literal["settle", "void", "refund"],
+    body: OperationBody,
+    services: ServicesDependency,
+    actor: ActorDependency,
+) -> dict[str, Any]:
+    """Settle, void or refund, once for each operation id."""
+    money = None
+    if body.amount_minor is not None or body.currency is not None:
+        money = Money(body.amount_minor or 0, body.currency or "")
+    result = await services.operations.carry_out(kind, body.operation_id, attempt_id, money, actor)
+    return {
+        "outcome": result.outcome.value,
+        "acquirer_reference": result.acquirer_reference,
+        "raw_code": result.raw_code,
+    }
+
+
+def _result(result: AuthorizationResult) -> dict[str, Any]:
+    return {
+        "outcome": result.outcome.value,
+        "acquirer": result.acquirer,
+        "acquirer_reference": result.acquirer_reference,
+        "authorization_code": result.authorization_code,
+        "avs_result": result.avs_result,
+        "code_result": result.code_result,
+        "approved_minor": result.approved_minor,
+        "decline": decline_to_json(result.decline) if result.decline else None,
+    }

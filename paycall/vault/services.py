@@ -1,0 +1,107 @@
+"""The parts of the vault, put together: one state behind both interfaces, and its background work."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+
+from paycall.audit import Entry
+from paycall.domain.card_ports import Acquirer
+from paycall.domain.errors import VaultUnavailableError
+from paycall.domain.ports import Clock
+from paycall.settings import SiteSettings, VaultSettings
+from paycall.vault.acquiring import Acquirers
+from paycall.vault.authorizer import Authorizer
+from paycall.vault.codes import SecurityCodes
+from paycall.vault.keys import KeyRing, open_provider
+from paycall.vault.operations import Operations
+from paycall.vault.resolver import Resolver
+from paycall.vault.store import Store, make_engine, migrate
+from paycall.vault.tokenizer import Tokenizer, TokenizerRules
+
+_log = structlog.get_logger(__name__)
+_STOP_LIMIT_S = 10.0
+_UPKEEP_PAUSE_S = 5.0
+
+
+class Services:
+    """What the routes call.
+
+    Raises
+    ------
+    SettingsError
+        If keys or acquirers are not set up.
+    """
+
+    def __init__(
+        self, settings: VaultSettings, site: SiteSettings, adapters: Mapping[str, Acquirer], clock: Clock
+    ) -> None:
+        self._clock = clock
+        self.store = Store(make_engine(settings.database_url.get_secret_value()))
+        self.ring = KeyRing(open_provider(settings), site.name)
+        self.codes = SecurityCodes(settings.security_code_minutes * 60, clock.monotonic)
+        self.acquirers = Acquirers(adapters, settings.acquirer, settings.acquirer_timeout_s)
+        rules = TokenizerRules(live=site.mode == "live", keep_s=settings.one_time_token_hours * 3600)
+        self.tokenizer = Tokenizer(self.store, self.ring, site.name, self.codes, clock, rules)
+        self.authorizer = Authorizer(self.store, self.tokenizer, self.codes, self.acquirers, clock)
+        self.operations = Operations(self.store, self.acquirers, clock)
+        self.resolver = Resolver(self.store, self.tokenizer, self.codes, self.acquirers, clock)
+        self._workers: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Open the database, check that the keys fit it, start the background work."""
+        await asyncio.to_thread(self._open)
+        self._workers = [
+            asyncio.create_task(self.resolver.run(self.authorizer, self.operations)),
+            asyncio.create_task(_for_ever(self._upkeep, _UPKEEP_PAUSE_S)),
+        ]
+
+    async def stop(self) -> None:
+        """Let what is on its way come to its answer, wipe the codes, close everything."""
+        await self.authorizer.stop(_STOP_LIMIT_S)
+        await self.operations.stop(_STOP_LIMIT_S)
+        for worker in self._workers:
+            worker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await worker
+        self.codes.close()
+        await self.acquirers.close()
+        await asyncio.to_thread(self._close)
+
+    def _open(self) -> None:
+        migrate(self.store.engine)
+        self._note("log started")
+        if not self.codes.locked:
+            _log.warning("memory_not_locked")
+        try:
+            self.tokenizer.fingerprint_key()
+        except VaultUnavailableError as error:  # calls go on; fields and authorizations get this error
+            _log.error("key_provider_failed", code=error.code)
+
+    def _close(self) -> None:
+        self._note("log stopped")
+        self.ring.provider.close()
+        self.store.engine.dispose()
+
+    def _note(self, action: str) -> None:
+        with self.store.begin() as connection:
+            self.store.note(connection, Entry("vault", action, "vault", "done"), self._clock.now())
+
+    async def _upkeep(self) -> None:
+        """Delete what is too old; bring what an older key wrapped under the active one."""
+        deleted = await asyncio.to_thread(self.tokenizer.delete_expired)
+        renewed = await asyncio.to_thread(self.tokenizer.renew_keys)
+        if deleted or renewed:
+            _log.info("upkeep", count=deleted + renewed)
+
+
+async def _for_ever(work: Callable[[], Awaitable[None]], pause_s: float) -> None:
+    while True:
+        try:
+            await work()
+        except Exception as error:  # a provider or a database that is away comes back
+            _log.error("upkeep_failed", error=type(error).__name__)
+        await asyncio.sleep(pause_s)

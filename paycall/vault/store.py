@@ -1,0 +1,196 @@
+"""Single queries on the vault's database; who calls them puts them in order and owns the transaction.
+
+SQLite runs in WAL mode with ``synchronous=FULL`` (a commit is on the disk before it is answered) and takes its
+write lock at the beginning of every transaction; PostgreSQL through psycopg. Parameters never reach an error.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+
+from paycall.audit import Entry
+from paycall.vault.attempts import Attempt, Operation
+from paycall.vault.cards import StoredCard
+from paycall.vault.tables import LIVE_STATES, attempts, audit, cards, operations, own_keys
+
+_Row = TypeVar("_Row")
+
+
+def make_engine(url: str) -> sa.Engine:
+    """An engine with the settings that the vault relies on; SQLite's directory is made (mode 0700)."""
+    engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=not url.startswith("sqlite"))
+    if engine.dialect.name == "sqlite":
+        if engine.url.database:
+            Path(engine.url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+        sa.event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "busy_timeout=5000",
+        "secure_delete=ON",  # what is deleted is overwritten
+        "temp_store=MEMORY",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_immediate(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def migrate(engine: sa.Engine) -> None:
+    """Bring the tables to the newest version."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+class Store:
+    """The queries."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self.engine = engine
+
+    def begin(self) -> AbstractContextManager[sa.Connection]:
+        """A transaction: committed at the end, rolled back by an exception."""
+        return self.engine.begin()
+
+    def note(self, connection: sa.Connection, entry: Entry, now: datetime) -> None:
+        """Add to the audit log."""
+        audit.append(connection, entry, now)
+
+    # cards
+
+    def card_of(self, connection: sa.Connection, payment_id: str) -> StoredCard | None:
+        """The payment's card."""
+        return _one(connection, sa.select(cards).where(cards.c.payment_id == payment_id), StoredCard)
+
+    def insert_card(self, connection: sa.Connection, card: StoredCard) -> None:
+        """Add a card; ``IntegrityError`` if the payment has one."""
+        connection.execute(cards.insert().values(**asdict(card)))
+
+    def delete_card(self, connection: sa.Connection, card: StoredCard) -> bool:
+        """Remove this very row; False if it is no longer what was read."""
+        same = sa.and_(cards.c.token == card.token, cards.c.seal == card.seal)
+        return connection.execute(cards.delete().where(same)).rowcount == 1
+
+    def cards_before(self, connection: sa.Connection, moment: str, limit: int) -> list[StoredCard]:
+        """Cards stored before a moment that no open attempt needs, oldest first."""
+        needed = sa.exists().where(attempts.c.token == cards.c.token, attempts.c.next_try_at.is_not(None))
+        query = sa.select(cards).where(cards.c.created_at < moment, ~needed).order_by(cards.c.created_at)
+        return _all(connection, query.limit(limit), StoredCard)
+
+    def cards_not_under(self, connection: sa.Connection, version: int, limit: int) -> list[StoredCard]:
+        """Cards whose data key another version wrapped."""
+        query = sa.select(cards).where(cards.c.kek_version != version).order_by(cards.c.token).limit(limit)
+        return _all(connection, query, StoredCard)
+
+    def versions_in_use(self, connection: sa.Connection) -> dict[int, int]:
+        """How many rows each key version holds."""
+        counts: dict[int, int] = {}
+        for table in (cards, own_keys):
+            query = sa.select(table.c.kek_version, sa.func.count()).group_by(table.c.kek_version)
+            for version, count in connection.execute(query):
+                counts[version] = counts.get(version, 0) + count
+        return counts
+
+    # keys of the vault's own
+
+    def own_key(self, connection: sa.Connection, name: str) -> tuple[int, bytes] | None:
+        """Version and wrapped form of a key of the vault's own."""
+        row = connection.execute(sa.select(own_keys).where(own_keys.c.name == name)).first()
+        return (row.kek_version, bytes(row.wrapped_key)) if row else None
+
+    def put_own_key(self, connection: sa.Connection, name: str, version: int, wrapped: bytes) -> None:
+        """Write a key of the vault's own."""
+        connection.execute(own_keys.delete().where(own_keys.c.name == name))
+        connection.execute(own_keys.insert().values(name=name, kek_version=version, wrapped_key=wrapped))
+
+    # attempts
+
+    def attempt(self, connection: sa.Connection, attempt_id: str) -> Attempt | None:
+        """One attempt."""
+        return _one(connection, sa.select(attempts).where(attempts.c.attempt_id == attempt_id), Attempt)
+
+    def live_attempt_of(self, connection: sa.Connection, payment_id: str) -> Attempt | None:
+        """The payment's attempt that is on its way, unknown or approved."""
+        live = attempts.c.state.in_(LIVE_STATES)
+        return _one(connection, sa.select(attempts).where(attempts.c.payment_id == payment_id, live), Attempt)
+
+    def put_attempt(self, connection: sa.Connection, attempt: Attempt) -> None:
+        """Write an attempt anew; ``IntegrityError`` if another is live for the payment."""
+        connection.execute(attempts.insert().values(**asdict(attempt)))
+
+    def update_attempt(self, connection: sa.Connection, attempt: Attempt) -> None:
+        """Write what became of an attempt."""
+        same = attempts.c.attempt_id == attempt.attempt_id
+        connection.execute(attempts.update().where(same).values(**asdict(attempt)))
+
+    def delete_attempt(self, connection: sa.Connection, attempt_id: str) -> None:
+        """Remove an attempt that was certainly never sent, so that its key is free again."""
+        connection.execute(attempts.delete().where(attempts.c.attempt_id == attempt_id))
+
+    def attempts_due(self, connection: sa.Connection, now: str, limit: int) -> list[Attempt]:
+        """Attempts with something to find out or undo whose time has come."""
+        query = sa.select(attempts).where(attempts.c.next_try_at <= now)
+        return _all(connection, query.order_by(attempts.c.next_try_at).limit(limit), Attempt)
+
+    # operations
+
+    def operation(self, connection: sa.Connection, operation_id: str) -> Operation | None:
+        """One operation."""
+        same = operations.c.operation_id == operation_id
+        return _one(connection, sa.select(operations).where(same), Operation)
+
+    def operations_of(self, connection: sa.Connection, attempt_id: str) -> list[Operation]:
+        """All operations on an authorization."""
+        same = operations.c.attempt_id == attempt_id
+        return _all(connection, sa.select(operations).where(same), Operation)
+
+    def lock_attempt(self, connection: sa.Connection, attempt_id: str) -> None:
+        """Make other transactions on this attempt wait until this one ends."""
+        same = attempts.c.attempt_id == attempt_id
+        connection.execute(sa.select(attempts.c.attempt_id).where(same).with_for_update())
+
+    def put_operation(self, connection: sa.Connection, operation: Operation) -> None:
+        """Write an operation anew; ``IntegrityError`` for a second settle or void."""
+        connection.execute(operations.insert().values(**asdict(operation)))
+
+    def update_operation(self, connection: sa.Connection, operation: Operation) -> None:
+        """Write what became of an operation."""
+        same = operations.c.operation_id == operation.operation_id
+        connection.execute(operations.update().where(same).values(**asdict(operation)))
+
+    def delete_operation(self, connection: sa.Connection, operation_id: str) -> None:
+        """Remove an operation that was certainly never sent, so that its key is free again."""
+        connection.execute(operations.delete().where(operations.c.operation_id == operation_id))
+
+    def operations_due(self, connection: sa.Connection, now: str, limit: int) -> list[Operation]:
+        """Operations without a final answer whose time has come."""
+        query = sa.select(operations).where(operations.c.next_try_at <= now)
+        return _all(connection, query.order_by(operations.c.next_try_at).limit(limit), Operation)
+
+
+def _one(connection: sa.Connection, query: sa.Select[Any], kind: type[_Row]) -> _Row | None:
+    row = connection.execute(query).first()
+    return kind(**row._mapping) if row else None
+
+
+def _all(connection: sa.Connection, query: sa.Select[Any], kind: type[_Row]) -> list[_Row]:
+    return [kind(**row._mapping) for row in connection.execute(query)]

@@ -1,0 +1,101 @@
+"""The vault's tables. Moments are UTC in ISO 8601 text: the same in every database, sortable, and hashable."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from paycall.audit import AuditLog
+
+metadata = sa.MetaData()
+
+cards = sa.Table(
+    "cards",
+    metadata,
+    sa.Column("token", sa.String(32), primary_key=True),
+    sa.Column("payment_id", sa.String(32), nullable=False, unique=True),
+    sa.Column("created_at", sa.String(32), nullable=False, index=True),
+    sa.Column("kek_version", sa.Integer, nullable=False, index=True),
+    sa.Column("wrapped_key", sa.LargeBinary, nullable=False),
+    sa.Column("brand", sa.String(16)),
+    sa.Column("last4", sa.String(4)),
+    sa.Column("fingerprint", sa.LargeBinary(32)),
+    sa.Column("code_keyed", sa.Boolean, nullable=False),
+    sa.Column("pan", sa.LargeBinary),
+    sa.Column("expiry", sa.LargeBinary),
+    sa.Column("postal_code", sa.LargeBinary),
+    sa.Column("seal", sa.LargeBinary, nullable=False),
+)
+
+# Keys of the vault's own (the fingerprint key), wrapped like a card's.
+own_keys = sa.Table(
+    "own_keys",
+    metadata,
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("kek_version", sa.Integer, nullable=False),
+    sa.Column("wrapped_key", sa.LargeBinary, nullable=False),
+)
+
+LIVE_STATES = ("sending", "unknown", "approved")
+
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    sa.Column("attempt_id", sa.String(32), primary_key=True),
+    sa.Column("payment_id", sa.String(32), nullable=False),
+    sa.Column("token", sa.String(32), nullable=False),
+    sa.Column("fingerprint", sa.LargeBinary(32), nullable=False, index=True),
+    sa.Column("amount_minor", sa.BigInteger, nullable=False),
+    sa.Column("currency", sa.String(3), nullable=False),
+    sa.Column("reference", sa.String(64), nullable=False),
+    sa.Column("description", sa.String(256), nullable=False),
+    sa.Column("acquirer", sa.String(32), nullable=False),
+    sa.Column("carried_code", sa.Boolean, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("reversal", sa.String(8)),
+    sa.Column("acquirer_reference", sa.Text),
+    sa.Column("authorization_code", sa.Text),
+    sa.Column("avs_result", sa.Text),
+    sa.Column("code_result", sa.Text),
+    sa.Column("approved_minor", sa.BigInteger),
+    sa.Column("decline", sa.Text),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("next_try_at", sa.String(32)),
+)
+_live = attempts.c.state.in_(LIVE_STATES)
+# Two requests that race for one payment meet here: only one row can be live.
+sa.Index(
+    "one_live_authorization_a_payment",
+    attempts.c.payment_id,
+    unique=True,
+    sqlite_where=_live,
+    postgresql_where=_live,
+)
+sa.Index("attempts_to_resolve", attempts.c.next_try_at)
+
+operations = sa.Table(
+    "operations",
+    metadata,
+    sa.Column("operation_id", sa.String(32), primary_key=True),
+    sa.Column("attempt_id", sa.String(32), sa.ForeignKey("attempts.attempt_id"), nullable=False, index=True),
+    sa.Column("kind", sa.String(8), nullable=False),
+    sa.Column("amount_minor", sa.BigInteger, nullable=False),
+    sa.Column("currency", sa.String(3), nullable=False),
+    sa.Column("state", sa.String(8), nullable=False),
+    sa.Column("acquirer_reference", sa.Text),
+    sa.Column("raw_code", sa.Text),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("next_try_at", sa.String(32)),
+)
+_ends = sa.and_(
+    operations.c.kind.in_(("settle", "void")),
+    operations.c.state.in_(("sending", "unknown", "pending", "done")),
+)
+# A reservation is settled once or voided once, never both.
+sa.Index(
+    "one_end_a_reservation", operations.c.attempt_id, unique=True, sqlite_where=_ends, postgresql_where=_ends
+)
+sa.Index("operations_to_resolve", operations.c.next_try_at)
+
+audit = AuditLog(metadata)

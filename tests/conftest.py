@@ -1,0 +1,8 @@
+"""What every test may use: the repository's root on the path (``tests.fakes``), and PostgreSQL."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
