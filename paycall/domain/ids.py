@@ -22,4 +22,4 @@ def new_id(prefix: str) -> str:
 
 def is_id(text: str, prefix: str) -> bool:
     """Whether ``text`` is an identifier of this kind."""
-    return bool(_ID.match(text)) and text.startswith(f"{prefix}_")
+    return bool(_ID.fullmatch(text)) and text.startswith(f"{prefix}_")

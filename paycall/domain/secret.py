@@ -2,8 +2,9 @@
 
 A secret cannot be printed, formatted, logged, pickled, copied, JSON-encoded, iterated, hashed or compared in
 variable time. ``expose()`` is the only way to its content; each call of it is a place to review. ``wipe()``
-overwrites the bytes that we hold. What Python can't promise: the ``str`` that ``expose()`` returns, and what a
-library makes of it, lives until the interpreter reuses its memory.
+overwrites the bytes that we hold. A refused value is out of our frames before the exception leaves them, so a
+traceback that shows variables does not show it. What Python can't promise: the ``str`` that ``expose()`` returns,
+and what a library makes of it, lives until the interpreter reuses its memory.
 """
 
 from __future__ import annotations
@@ -11,17 +12,29 @@ from __future__ import annotations
 import hmac
 from typing import NoReturn, final
 
-from paycall.domain.card import Brand, brand_of, luhn_valid
+from paycall.domain.card import Brand, brand_of, check_number
 from paycall.domain.errors import CardDataError
 from paycall.domain.fields import CaptureError
 
+DIGITS = frozenset("0123456789")
+DIAL_KEYS = DIGITS | frozenset("*#ABCD")
+
 
 class Secret:
-    """Base: digits in a ``bytearray`` that is overwritten by ``wipe()`` and when the object goes."""
+    """Base: digits in a ``bytearray`` that is overwritten by ``wipe()`` and when the object goes.
+
+    Raises
+    ------
+    CardDataError
+        With ``internal-error``, if a character is not ASCII.
+    """
 
     __slots__ = ("__weakref__", "_digits")
 
     def __init__(self, digits: str) -> None:
+        if not digits.isascii():  # the encoder's own error would carry the text
+            del digits
+            raise CardDataError(CaptureError.INTERNAL_ERROR)
         self._digits = bytearray(digits, "ascii")
 
     def expose(self) -> str:
@@ -71,12 +84,19 @@ class Secret:
 
 @final
 class DigitBuffer(Secret):
-    """Digits of a field while they are keyed. Its length, and only that, may be told."""
+    """Digits of a field while they are keyed. Its length, and only that, may be told.
+
+    Raises
+    ------
+    CardDataError
+        With ``internal-error``, if a character is not a digit.
+    """
 
     __slots__ = ()
 
     def __init__(self, digits: str = "") -> None:
-        if digits and not (digits.isascii() and digits.isdigit()):
+        if not DIGITS.issuperset(digits):
+            del digits
             raise CardDataError(CaptureError.INTERNAL_ERROR)
         super().__init__(digits)
 
@@ -90,9 +110,21 @@ class DigitBuffer(Secret):
 
 @final
 class KeyBuffer(Secret):
-    """Keys of the dial pad, digits or not, that were pressed before their field could be taken."""
+    """Keys of the dial pad, digits or not, that were pressed before their field could be taken.
+
+    Raises
+    ------
+    CardDataError
+        With ``internal-error``, if a character is on no dial pad.
+    """
 
     __slots__ = ()
+
+    def __init__(self, keys: str = "") -> None:
+        if not DIAL_KEYS.issuperset(keys):
+            del keys
+            raise CardDataError(CaptureError.INTERNAL_ERROR)
+        super().__init__(keys)
 
     def plus(self, key: str) -> KeyBuffer:
         """A new buffer with one more key."""
@@ -101,7 +133,7 @@ class KeyBuffer(Secret):
 
 @final
 class Pan(Secret):
-    """A card number: 12 to 19 digits, the Luhn digit right where the brand has one.
+    """A card number that ``card.check_number`` accepts: its brand's lengths, its Luhn digit where it has one.
 
     Raises
     ------
@@ -112,13 +144,11 @@ class Pan(Secret):
     __slots__ = ("brand", "last4")
 
     def __init__(self, digits: str) -> None:
-        if not (digits.isascii() and digits.isdigit() and 12 <= len(digits) <= 19):
-            raise CardDataError(CaptureError.INVALID_CARD_NUMBER)
-        brand = brand_of(digits)
-        if (brand is None or brand.rule.luhn) and not luhn_valid(digits):
+        if check_number(digits) is not None:
+            del digits
             raise CardDataError(CaptureError.INVALID_CARD_NUMBER)
         super().__init__(digits)
-        self.brand: Brand | None = brand
+        self.brand: Brand | None = brand_of(digits)
         self.last4: str = digits[-4:]
 
 
@@ -135,6 +165,7 @@ class SecurityCode(Secret):
     __slots__ = ()
 
     def __init__(self, digits: str) -> None:
-        if not (digits.isascii() and digits.isdigit() and len(digits) in (3, 4)):
+        if not (DIGITS.issuperset(digits) and len(digits) in (3, 4)):
+            del digits
             raise CardDataError(CaptureError.INVALID_SECURITY_CODE)
         super().__init__(digits)
