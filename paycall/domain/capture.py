@@ -8,9 +8,13 @@ Rules:
   after the last key at the earliest. No finished field, no error and no vault failure unmasks.
 * The end key (``#``) ends a field, the clear key (``*``) empties it; an end key on an empty field is ignored, so
   that a caller's habitual ``#`` after a field that ended itself does no harm.
-* A field ends itself when its length leaves no doubt. A pause ends it too: what is there is then checked.
+* A field ends itself when its length leaves no doubt. A pause ends it too: what is there is then checked, and the
+  field's own error told; ``input-timeout`` means that no digit came at all.
 * A new card number makes the security code worthless: if the code was there it is asked for again.
-* Keys that come while a field is on its way to the vault are kept, and count for the next field.
+* Keys that come while a field is on its way to the vault are kept, and count for the next fields, until one of them
+  turns out wrong: what was keyed behind a mistake was meant for another field.
+* Whether the vault has a card number from an earlier capture only the vault knows: a code may be asked for alone, and
+  if the vault then misses the number, the number is asked for first.
 
 Events and effects are in ``capture_events.py``. States hold secrets (``DigitBuffer``); when a state is replaced,
 ``wipe_replaced`` overwrites what the new one does not share.
@@ -44,14 +48,14 @@ from paycall.domain.capture_events import (
     TimePassed,
     VaultUnreachable,
 )
-from paycall.domain.card import Brand, Expiry, brand_of, check_number, code_length, number_is_final
-from paycall.domain.errors import CardDataError, InputError, StateError
+from paycall.domain.card import Brand, brand_of
+from paycall.domain.errors import InputError, StateError
+from paycall.domain.field_rules import check_field, is_final
 from paycall.domain.fields import CaptureError, Field
 from paycall.domain.ports import CaptureRules
-from paycall.domain.secret import DigitBuffer, KeyBuffer
+from paycall.domain.secret import DIAL_KEYS, DIGITS, DigitBuffer, KeyBuffer
 
 UNMASK_AFTER_KEY_S = 2.0
-MAX_POSTAL_CODE_LENGTH = 10
 
 
 class Phase(StrEnum):
@@ -69,7 +73,8 @@ class Phase(StrEnum):
 class CaptureState:
     """A capture as it stands. ``queue[0]`` is the field being taken; ``deadline`` is when to send ``TimePassed``.
 
-    ``today`` is year and month at the start, for expiry dates. Times are seconds of one monotonic clock.
+    ``today`` is year and month at the start, for expiry dates. Times are seconds of one monotonic clock. ``masked``
+    is whether the agent leg is, and must be, masked: it stays so when the caller hangs up, until the call is gone.
     """
 
     rules: CaptureRules
@@ -84,11 +89,7 @@ class CaptureState:
     token: str | None = None
     deadline: float | None = None
     last_key_at: float | None = None
-
-    @property
-    def masked(self) -> bool:
-        """Whether the agent leg is, and must be, masked."""
-        return self.phase is not Phase.ENDED
+    masked: bool = True
 
     @property
     def current(self) -> Field | None:
@@ -107,7 +108,7 @@ def begin(fields: Sequence[Field], rules: CaptureRules, today: tuple[int, int], 
     InputError
         If a field is named twice, none is named, or the security code comes before the card number.
     """
-    _check_order(fields, stored=())
+    _check_order(fields, waiting=())
     state = CaptureState(
         rules=rules,
         today=today,
@@ -115,7 +116,7 @@ def begin(fields: Sequence[Field], rules: CaptureRules, today: tuple[int, int], 
         queue=tuple(fields),
         attempts_left=0,
         digits=DigitBuffer(),
-        ahead=KeyBuffer(""),
+        ahead=KeyBuffer(),
     )
     state, effects = _next_field(state, now)
     return state, (EnableMask(), ReportStarted(), *effects)
@@ -149,13 +150,12 @@ def wipe_replaced(old: CaptureState, new: CaptureState) -> None:
 # ---- transitions ----------------------------------------------------------------------------------------
 
 
-def _check_order(fields: Sequence[Field], stored: Sequence[Field]) -> None:
+def _check_order(fields: Sequence[Field], waiting: Sequence[Field]) -> None:
+    """The number comes before the code, among these fields and those that still wait for their turn."""
     if not fields or len(set(fields)) != len(fields):
         raise InputError("name each field once, and at least one")
-    if Field.SECURITY_CODE in fields and Field.CARD_NUMBER not in (
-        *stored,
-        *fields[: fields.index(Field.SECURITY_CODE)],
-    ):
+    turns = [*fields, *(field for field in waiting if field not in fields)]
+    if Field.SECURITY_CODE in fields and Field.CARD_NUMBER in turns[turns.index(Field.SECURITY_CODE) :]:
         raise InputError("the card number has to be taken before the security code")
 
 
@@ -182,68 +182,31 @@ def _key(state: CaptureState, event: Event, now: float) -> Result:
     if event.key == state.rules.clear_key:
         cleared = replace(state, digits=DigitBuffer(), deadline=now + state.rules.first_key_s)
         return cleared, (ReportProgress(what, 0, state.rules.first_key_s),)
-    if not event.key.isdigit():
+    if event.key not in DIGITS:
         return state, ()
     grown = replace(state, digits=state.digits.plus(event.key), deadline=now + state.rules.between_keys_s)
     brand = brand_of(grown.digits.expose()) if what is Field.CARD_NUMBER else None
     progress = ReportProgress(what, len(grown.digits), state.rules.between_keys_s, brand)
-    if not _is_final(grown):
+    if not is_final(what, grown.digits.expose(), state.brand):
         return grown, (progress,)
     ended, effects = _end_field(grown, now)
     return ended, (progress, *effects)
 
 
-def _is_final(state: CaptureState) -> bool:
-    """Whether the field's length leaves no doubt that it is over."""
-    length = len(state.digits)
-    match state.queue[0]:
-        case Field.CARD_NUMBER:
-            return number_is_final(state.digits.expose())
-        case Field.EXPIRY:
-            return length == 4
-        case Field.SECURITY_CODE:
-            return length == (code_length(state.brand) or 4)
-        case Field.POSTAL_CODE:
-            return length == MAX_POSTAL_CODE_LENGTH
-
-
-def _check(state: CaptureState) -> CaptureError | None:
-    """What is wrong with the field that just ended. The digits are read to be checked, and not kept."""
-    digits = state.digits.expose()
-    match state.queue[0]:
-        case Field.CARD_NUMBER:
-            accepted = frozenset(Brand(name) for name in state.rules.brands) or None
-            return check_number(digits, accepted)
-        case Field.EXPIRY:
-            try:
-                good = Expiry.parse(digits).good_in(*state.today)
-            except CardDataError:
-                good = False
-            return None if good else CaptureError.INVALID_DATE
-        case Field.SECURITY_CODE:
-            wanted = code_length(state.brand)
-            fits = len(digits) == wanted if wanted else len(digits) in (3, 4)
-            return None if fits else CaptureError.INVALID_SECURITY_CODE
-        case Field.POSTAL_CODE:
-            fits = state.rules.min_postal_code_length <= len(digits) <= MAX_POSTAL_CODE_LENGTH
-            return None if fits else CaptureError.INVALID_POSTAL_CODE
-
-
 def _end_field(state: CaptureState, now: float) -> Result:
-    error = _check(state)
+    what = state.queue[0]
+    error = check_field(what, state.digits.expose(), state.rules, state.brand, state.today)
     if error is not None:
         return _fail(state, error, now)
-    what = state.queue[0]
     storing = replace(state, phase=Phase.STORING, deadline=None)
-    if what is Field.CARD_NUMBER:
-        storing = replace(storing, brand=brand_of(state.digits.expose()))
     return storing, (StoreField(what, DigitBuffer(state.digits.expose())),)
 
 
 def _fail(state: CaptureState, error: CaptureError, now: float) -> Result:
     """One attempt at the current field is over; ask again, or wait for the operator."""
     what, count, left = state.queue[0], len(state.digits), state.attempts_left - 1
-    empty = replace(state, digits=DigitBuffer(), ahead=KeyBuffer(""))
+    once = (what, *(field for field in state.queue[1:] if field is not what))
+    empty = replace(state, queue=once, digits=DigitBuffer(), ahead=KeyBuffer())
     if left > 0:
         asking, effects = _next_field(empty, now, attempts_left=left)
         return asking, (ReportFailed(what, error, count, left), *effects)
@@ -266,7 +229,8 @@ def _time(state: CaptureState, event: Event, now: float) -> Result:
 
 def _key_ahead(state: CaptureState, event: Event, now: float) -> Result:
     assert isinstance(event, KeyPressed)  # noqa: S101
-    return replace(state, last_key_at=now, ahead=state.ahead.plus(event.key)), ()
+    ahead = state.ahead.plus(event.key) if event.key in DIAL_KEYS else state.ahead
+    return replace(state, last_key_at=now, ahead=ahead), ()
 
 
 def _key_unused(state: CaptureState, event: Event, now: float) -> Result:
@@ -280,22 +244,50 @@ def _accepted(state: CaptureState, event: Event, now: float) -> Result:
     if event.field is not state.queue[0]:
         return state, ()
     queue, stored = state.queue[1:], tuple(f for f in state.stored if f is not event.field)
-    if event.field is Field.CARD_NUMBER and Field.SECURITY_CODE in stored:
-        stored = tuple(f for f in stored if f is not Field.SECURITY_CODE)
-        if Field.SECURITY_CODE not in queue:
-            queue = (*queue, Field.SECURITY_CODE)
-    taken = replace(state, queue=queue, stored=(*stored, event.field), token=event.token, ahead=KeyBuffer(""))
+    brand = state.brand
+    if event.field is Field.CARD_NUMBER:
+        brand = brand_of(state.digits.expose())
+        if Field.SECURITY_CODE in stored:
+            stored = tuple(f for f in stored if f is not Field.SECURITY_CODE)
+            queue = queue if Field.SECURITY_CODE in queue else (*queue, Field.SECURITY_CODE)
+    taken = replace(
+        state, queue=queue, stored=(*stored, event.field), brand=brand, token=event.token, ahead=KeyBuffer()
+    )
     following, effects = _next_field(taken, now)
-    all_effects: list[Effect] = [ReportStored(event.field, event.token), *effects]
-    for key in state.ahead.expose():
-        following, more = step(following, KeyPressed(key), now)
-        all_effects += more
-    return following, tuple(all_effects)
+    following, more = _replay(following, state.ahead, now)
+    return following, (ReportStored(event.field, event.token), *effects, *more)
+
+
+def _replay(state: CaptureState, keys: KeyBuffer, now: float) -> Result:
+    """Take the keys that came early, up to the first mistake."""
+    effects: list[Effect] = []
+    for key in keys.expose():
+        state, more = step(state, KeyPressed(key), now)
+        effects += more
+        if any(isinstance(effect, ReportFailed) for effect in more):
+            break
+    return state, tuple(effects)
 
 
 def _refused(state: CaptureState, event: Event, now: float) -> Result:
     assert isinstance(event, FieldRefused)  # noqa: S101
-    return _fail(state, event.error, now) if event.field is state.queue[0] else (state, ())
+    if event.field is not state.queue[0]:
+        return state, ()
+    if event.error is CaptureError.CODE_BEFORE_NUMBER and event.field is Field.SECURITY_CODE:
+        return _number_first(state, now)
+    return _fail(state, event.error, now)
+
+
+def _number_first(state: CaptureState, now: float) -> Result:
+    """The vault has no card number for this code: ask for the number, then for the code again."""
+    others = tuple(f for f in state.queue if f is not Field.CARD_NUMBER)
+    stored = tuple(f for f in state.stored if f is not Field.CARD_NUMBER)
+    missing = replace(state, queue=(Field.CARD_NUMBER, *others), stored=stored, brand=None, ahead=KeyBuffer())
+    asking, effects = _next_field(missing, now)
+    failed = ReportFailed(
+        Field.SECURITY_CODE, CaptureError.CODE_BEFORE_NUMBER, len(state.digits), asking.attempts_left
+    )
+    return asking, (failed, *effects)
 
 
 def _unreachable(state: CaptureState, event: Event, now: float) -> Result:
@@ -309,22 +301,28 @@ def _unreachable(state: CaptureState, event: Event, now: float) -> Result:
 def _request(state: CaptureState, event: Event, now: float) -> Result:
     """Requested fields come first, then those of the queue that were not reached."""
     assert isinstance(event, FieldsRequested)  # noqa: S101
-    _check_order(event.fields, stored=state.stored)
+    _check_order(event.fields, waiting=_not_stored(state, state.queue))
     rest = tuple(f for f in state.queue if f not in event.fields)
-    emptied = replace(state, queue=(*event.fields, *rest), digits=DigitBuffer(), ahead=KeyBuffer(""))
+    emptied = replace(state, queue=(*event.fields, *rest), digits=DigitBuffer(), ahead=KeyBuffer())
     return _next_field(emptied, now)
 
 
 def _request_while_storing(state: CaptureState, event: Event, now: float) -> Result:
-    """The field on its way is finished first."""
+    """The field on its way is finished first. Keys that came early were meant for the field that was to follow."""
     assert isinstance(event, FieldsRequested)  # noqa: S101
-    _check_order(event.fields, stored=(*state.stored, state.queue[0]))
+    _check_order(event.fields, waiting=_not_stored(state, state.queue[1:]))
     rest = tuple(f for f in state.queue[1:] if f not in event.fields)
-    return replace(state, queue=(state.queue[0], *event.fields, *rest)), ()
+    queue = (state.queue[0], *event.fields, *rest)
+    ahead = state.ahead if queue[1:2] == state.queue[1:2] else KeyBuffer()
+    return replace(state, queue=queue, ahead=ahead), ()
+
+
+def _not_stored(state: CaptureState, fields: Sequence[Field]) -> tuple[Field, ...]:
+    return tuple(field for field in fields if field not in state.stored)
 
 
 def _end(state: CaptureState, event: Event, now: float) -> Result:
-    emptied = replace(state, queue=(), digits=DigitBuffer(), ahead=KeyBuffer(""))
+    emptied = replace(state, queue=(), digits=DigitBuffer(), ahead=KeyBuffer())
     if state.last_key_at is not None and now < state.last_key_at + UNMASK_AFTER_KEY_S:
         waiting = state.last_key_at + UNMASK_AFTER_KEY_S
         return replace(emptied, phase=Phase.ENDING, deadline=waiting), ()
@@ -332,13 +330,11 @@ def _end(state: CaptureState, event: Event, now: float) -> Result:
 
 
 def _open(state: CaptureState) -> Result:
-    return replace(state, phase=Phase.ENDED, deadline=None), (DisableMask(), ReportEnded())
+    return replace(state, phase=Phase.ENDED, deadline=None, masked=False), (DisableMask(), ReportEnded())
 
 
 def _hung_up(state: CaptureState, event: Event, now: float) -> Result:
-    gone = replace(
-        state, phase=Phase.ENDED, queue=(), deadline=None, digits=DigitBuffer(), ahead=KeyBuffer("")
-    )
+    gone = replace(state, phase=Phase.ENDED, queue=(), deadline=None, digits=DigitBuffer(), ahead=KeyBuffer())
     return gone, (ReportEnded(CaptureError.CALLER_HUNG_UP),)
 
 

@@ -13,8 +13,13 @@ from paycall.domain.authorization import (
     CardSummary,
     OperationResult,
 )
+from paycall.domain.card import Brand
+from paycall.domain.errors import InputError
 from paycall.domain.fields import Field
 from paycall.domain.money import Money
+
+MAX_POSTAL_CODE_LENGTH = 10
+MAX_CAPTURE_SECONDS = 600.0  # as long as Twilio's Timeout may be
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,11 @@ class CaptureRules:
     """How a capture treats the caller's keys.
 
     Times in seconds. ``brands`` empty accepts all. ``end_key`` ends a field, ``clear_key`` empties it.
+
+    Raises
+    ------
+    InputError
+        If a rule makes no sense, before any caller meets it.
     """
 
     first_key_s: float = 20.0
@@ -31,6 +41,20 @@ class CaptureRules:
     end_key: str = "#"
     clear_key: str = "*"
     min_postal_code_length: int = 3
+
+    def __post_init__(self) -> None:
+        if not (
+            0 < self.first_key_s <= MAX_CAPTURE_SECONDS and 0 < self.between_keys_s <= MAX_CAPTURE_SECONDS
+        ):
+            raise InputError("the seconds to a key must be more than 0 and at most 600")
+        if self.attempts < 1:
+            raise InputError("a field needs at least one attempt")
+        if not set(self.brands) <= {brand.value for brand in Brand}:
+            raise InputError("a brand is not one that paycall knows")
+        if {self.end_key, self.clear_key} != {"#", "*"}:
+            raise InputError("the end key and the clear key must be # and *, one each")
+        if not 1 <= self.min_postal_code_length <= MAX_POSTAL_CODE_LENGTH:
+            raise InputError("the shortest postal code must have 1 to 10 digits")
 
 
 class Clock(Protocol):
