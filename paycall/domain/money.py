@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from paycall.domain.errors import InputError
 
@@ -21,6 +22,12 @@ CURRENCIES: frozenset[str] = frozenset(_EXPONENTS) | frozenset(
     STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG""".split()
 )
 MAX_AMOUNT_MINOR = 10**11
+# Whole part, its sign for thousands (blank, no-break blanks, apostrophe, comma, point), decimals.
+_AMOUNT = re.compile(
+    r"(?P<whole>[0-9]+|[0-9]{1,3}(?P<group>[ \u00a0\u2009\u202f'.,])[0-9]{3}(?:(?P=group)[0-9]{3})*)"
+    r"(?:(?P<sign>[.,])(?P<decimals>[0-9]+))?"
+)
+_MAX_TYPED_CHARS = 40
 
 
 def exponent(currency: str) -> int:
@@ -58,22 +65,30 @@ class Money:
 
     @classmethod
     def parse(cls, text: str, currency: str) -> Money:
-        """Read what a person typed: ``19.99``, ``19,99``, ``1 999``.
+        """Read what a person typed: ``1999.50``, ``1999,50``, ``1 999,50``, ``1,999.50``, ``1.999,50``.
+
+        Thousands are grouped in threes, by one sign throughout. Where one sign could be either a decimal or a
+        thousands sign (``1,999``) the amount is refused: a mistake of a factor of a thousand is worse than
+        typing again. Only a point before three digits is taken for decimals, in currencies that have as many.
 
         Raises
         ------
         InputError
-            If it is not an amount in this currency.
+            If it is not an amount in this currency, or not certainly one.
         """
-        plain = text.strip().replace(" ", "").replace("\u00a0", "").replace(",", ".")
         places = exponent(currency)
-        try:
-            minor = Decimal(plain).scaleb(places)
-        except InvalidOperation:
-            raise InputError("the amount is not a number") from None
-        if not minor.is_finite() or minor != minor.to_integral_value():
+        plain = text.strip()
+        match = _AMOUNT.fullmatch(plain) if len(plain) <= _MAX_TYPED_CHARS else None
+        if match is None:
+            raise InputError("the amount is not a number that can be read; write it like 1999.50")
+        whole, sign, decimals = match["whole"], match["sign"], match["decimals"] or ""
+        like_thousands = len(decimals) == 3 and re.fullmatch("[1-9][0-9]{0,2}", whole)
+        if (like_thousands and (sign == "," or places < 3)) or (sign and sign == match["group"]):
+            raise InputError("the amount can be read in two ways; write it without a sign for thousands")
+        if len(decimals) > places:
             raise InputError("the amount has more decimals than the currency")
-        return cls(int(minor), currency)
+        digits = "".join(char for char in whole if char.isdigit())
+        return cls(int(digits + decimals.ljust(places, "0")), currency)
 
     @property
     def decimal(self) -> Decimal:
