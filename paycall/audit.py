@@ -3,8 +3,8 @@
 Both zones use it, each with a table of its own in its own database. Rules: an entry is written in the same
 transaction as what it tells of, so neither is there without the other; it carries identifiers and fixed words,
 never card data; nothing updates or deletes. ``verify`` names the first entry that was changed, removed or put
-in. Who can write the whole table could chain it anew, so the newest hash should also leave the machine: the
-vault logs it, and an export carries it.
+in. Who can write the whole table could chain it anew, so keep the newest hash elsewhere now and then:
+``paycall audit verify`` prints it, and with ``--seen`` checks that an older one is still in the chain.
 """
 
 from __future__ import annotations
@@ -108,6 +108,17 @@ class AuditLog:
         if (head.seq if head else 0) != seq or (bytes(head.hash) if head else _GENESIS) != previous:
             return Finding(seq, previous.hex(), f"the entries after {seq} are missing")
         return Finding(seq, previous.hex(), None)
+
+    def holds(self, connection: sa.Connection, digest: str) -> bool:
+        """Whether an entry with this hash (in hexadecimal) is there: the check against one seen earlier."""
+        try:
+            wanted = bytes.fromhex(digest)
+        except ValueError:
+            return False
+        return (
+            connection.execute(sa.select(self.table.c.seq).where(self.table.c.hash == wanted)).first()
+            is not None
+        )
 
     def export(self, connection: sa.Connection) -> Iterator[str]:
         """Every entry as a line of JSON, hashes included, oldest first."""

@@ -25,6 +25,7 @@ from paycall.domain.errors import (
     RefusedRequestError,
     SecurityCodeGoneError,
     StateError,
+    TamperedError,
     VaultUnavailableError,
 )
 
@@ -63,7 +64,9 @@ def _paycall_error(_: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, PaycallError):  # pragma: no cover - the signature is Starlette's
         return problem(500, PaycallError.code, PaycallError.text)
     status = next((s for kind, s in _STATUS.items() if isinstance(error, kind)), 500)
-    if status == 500:
+    if isinstance(error, TamperedError):
+        _log.error("security_alarm", alarm="stored-card-tampered")
+    elif status == 500:
         _log.error("request_failed", code=error.code)
     return problem(status, error.code, error.text)
 

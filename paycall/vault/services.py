@@ -10,7 +10,7 @@ import structlog
 
 from paycall.audit import Entry
 from paycall.domain.card_ports import Acquirer
-from paycall.domain.errors import VaultUnavailableError
+from paycall.domain.errors import SettingsError, TamperedError, VaultUnavailableError
 from paycall.domain.ports import Clock
 from paycall.settings import SiteSettings, VaultSettings
 from paycall.vault.acquiring import Acquirers
@@ -78,6 +78,8 @@ class Services:
             _log.warning("memory_not_locked")
         try:
             self.tokenizer.fingerprint_key()
+        except TamperedError:
+            raise SettingsError("vault: the keys are not those that this database was written with") from None
         except VaultUnavailableError as error:  # calls go on; fields and authorizations get this error
             _log.error("key_provider_failed", code=error.code)
 
@@ -92,10 +94,19 @@ class Services:
 
     async def _upkeep(self) -> None:
         """Delete what is too old; bring what an older key wrapped under the active one."""
-        deleted = await asyncio.to_thread(self.tokenizer.delete_expired)
-        renewed = await asyncio.to_thread(self.tokenizer.renew_keys)
-        if deleted or renewed:
-            _log.info("upkeep", count=deleted + renewed)
+        for name, work in (
+            ("cards_deleted", self.tokenizer.delete_expired),
+            ("keys_renewed", self.renew_keys),
+        ):
+            while count := await asyncio.to_thread(work):
+                _log.info(name, count=count)
+
+    def renew_keys(self) -> int:
+        """Bring a batch of rows under the active key version; gives how many were not yet."""
+        count = self.tokenizer.renew_keys()
+        if count:
+            self._note(f"renew {count} keys")
+        return count
 
 
 async def _for_ever(work: Callable[[], Awaitable[None]], pause_s: float) -> None:

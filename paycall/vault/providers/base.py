@@ -17,7 +17,15 @@ KEY_BYTES = 32
 
 @dataclass(frozen=True)
 class KeyVersion:
-    """One version of the key-encrypting key, without its material."""
+    """One version of the key-encrypting key, without its material.
+
+    Attributes
+    ----------
+    active
+        Whether it encrypts; the others only decrypt.
+    created_at
+        When it was made, with its zone.
+    """
 
     version: int
     active: bool

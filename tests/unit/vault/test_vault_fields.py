@@ -154,7 +154,7 @@ def test_an_unknown_field_and_a_payment_id_with_digits_are_refused(vault: VaultH
 def test_neither_role_has_the_routes_of_the_other_and_there_are_no_documents(vault: VaultHarness) -> None:
     async def main() -> None:
         async with vault.running() as client:
-            payment_id, token = await client.capture()
+            payment_id, _ = await client.capture()
             url = f"/v1/payments/{payment_id}/fields/payment-card-number"
             assert (await client.panel.put(url, json={"value": NUMBER})).status_code == 404
             assert (await client.cell.get(f"/v1/payments/{payment_id}/card")).status_code == 404

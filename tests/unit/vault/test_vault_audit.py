@@ -1,0 +1,116 @@
+"""The audit log tells who did what; a changed, removed or inserted entry is found and named."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from paycall import audit_command
+from tests.fakes.vault_harness import CODE, NUMBER, VaultHarness
+
+
+def audit(vault: VaultHarness, *words: str) -> int:
+    config = vault.directory / "paycall.toml"
+    config.write_text(f'[vault]\ndatabase_url = "{vault.database_url}"\n')
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--config", type=Path, default=config)
+    audit_command.add_arguments(parser)
+    return audit_command.run(parser.parse_args(words))
+
+
+def a_payment(vault: VaultHarness) -> str:
+    async def main() -> str:
+        async with vault.running() as client:
+            payment_id, token = await client.capture()
+            await client.authorize(payment_id, token)
+            await client.panel.delete(f"/v1/payments/{payment_id}")
+            return token
+
+    return asyncio.run(main())
+
+
+def test_a_payment_is_told_from_the_log_s_start_to_its_stop(
+    vault: VaultHarness, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token = a_payment(vault)
+    capsys.readouterr()  # the log
+    assert audit(vault, "export") == 0
+    entries = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    told = [(e["actor"].split()[0], e["action"], e["result"]) for e in entries]
+    assert told == [
+        ("vault", "log started", "done"),
+        ("cell", "store payment-card-number", "stored"),
+        ("cell", "store expiration-date", "stored"),
+        ("cell", "store security-code", "stored"),
+        ("panel", "authorize", "sending"),
+        ("vault", "authorize", "approved"),
+        ("panel", "delete card", "dropped"),
+        ("vault", "log stopped", "done"),
+        ("cli", "export audit log", "done"),
+    ]
+    assert entries[1]["subject"] == token and entries[1]["source"]
+    text = json.dumps(entries)
+    assert NUMBER not in text and f'"{CODE}"' not in text
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("UPDATE audit SET result = 'declined' WHERE seq = 6", "entry 6 was changed"),
+        ("UPDATE audit SET at = '2020' WHERE seq = 1", "entry 1 was changed"),
+        ("DELETE FROM audit WHERE seq = 3", "entry 3 is missing"),
+        ("DELETE FROM audit WHERE seq > 5", "the entries after 5 are missing"),
+        ("UPDATE audit SET seq = 100 WHERE seq = 4", "entry 4 is missing"),
+        (
+            "INSERT INTO audit SELECT 9, at, actor, source, action, subject, result, previous, hash "
+            "FROM audit WHERE seq = 8",
+            "entry 9 does not follow the one before it",
+        ),
+        ("UPDATE audit SET previous = hash WHERE seq = 2", "entry 2 does not follow the one before it"),
+    ],
+)
+def test_tampering_is_found_and_named(
+    vault: VaultHarness, capsys: pytest.CaptureFixture[str], statement: str, named: str
+) -> None:
+    a_payment(vault)
+    connection = sqlite3.connect(vault.directory / "vault" / "vault.sqlite3")
+    with connection:
+        connection.execute(statement)
+    connection.close()
+    assert audit(vault, "verify", "--zone", "vault") == 1
+    assert named in capsys.readouterr().out
+
+
+def test_a_log_written_anew_lacks_a_hash_that_was_seen(
+    vault: VaultHarness, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_payment(vault)
+    assert audit(vault, "verify", "--zone", "vault") == 0
+    newest = capsys.readouterr().out.split()[-1]
+    assert audit(vault, "verify", "--zone", "vault", "--seen", newest) == 0
+    connection = sqlite3.connect(vault.directory / "vault" / "vault.sqlite3")
+    with connection:
+        connection.execute("DELETE FROM audit")
+        connection.execute("DELETE FROM audit_head")
+    connection.close()
+    a_payment(vault)
+    assert audit(vault, "verify", "--zone", "vault") == 0
+    assert audit(vault, "verify", "--zone", "vault", "--seen", newest) == 1
+    assert "written anew" in capsys.readouterr().out
+
+
+def test_entries_written_at_once_make_one_chain(
+    vault: VaultHarness, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def main() -> None:
+        async with vault.running() as client:
+            await asyncio.gather(*(client.capture() for _ in range(12)))
+
+    asyncio.run(main())
+    assert audit(vault, "verify", "--zone", "vault") == 0
+    assert "38 entries hold" in capsys.readouterr().out
