@@ -1,27 +1,112 @@
 """Every setting, typed and frozen, read once at the start.
 
 Order: the built-in default, then the TOML file (``paycall.toml``; ``--config`` or ``PAYCALL_CONFIG`` names
-another), then environment variables: ``PAYCALL_PANEL__PORT=8080`` sets ``port`` in ``[panel]``. Each process
+another), then environment variables: ``PAYCALL_PANEL__PORT=8080`` sets ``port`` in ``[panel]``, further ``__``
+lead into tables (``PAYCALL_VAULT__ACQUIRERS__STRIPE__API_KEY_FILE``), lists are written with commas. Each process
 takes its own section only. A wrong setting stops the start with one line that names it and never repeats its
 value. ``config/paycall.toml`` is the commented example.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_origin
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
-from paycall.domain.errors import SettingsError
+from paycall.domain.card import Brand
+from paycall.domain.errors import InputError, SettingsError
+from paycall.domain.money import exponent
+
+RTP_PORTS_PER_CELL = 40
+_MAX_SOCKET_PATH_BYTES = 107  # sockaddr_un holds 108, with the closing zero
 
 
 class Section(BaseModel):
-    """Base of the sections: frozen, closed against unknown names."""
+    """Base of the sections: frozen, closed against unknown names, strict where a guess would surprise."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_meant(cls, value: Any, info: ValidationInfo) -> Any:
+        """Split the lists of environment variables; a truth value is no number."""
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, str) and get_origin(kind) is tuple:
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        if isinstance(value, bool) and kind in (int, float):
+            raise ValueError("must be a number")
+        return value
+
+
+def _currency(code: str) -> str:
+    try:
+        exponent(code)
+    except InputError as error:
+        raise ValueError(error.text) from None
+    return code
+
+
+def _brands(names: tuple[str, ...]) -> tuple[str, ...]:
+    known = [brand.value for brand in Brand]
+    if not set(names) <= set(known):
+        raise ValueError(f"may name {', '.join(known)}")
+    return names
+
+
+def _ipv4(address: str) -> str:
+    try:
+        ipaddress.IPv4Address(address)
+    except ValueError:
+        raise ValueError("must be an IPv4 address; the SIP library of this version has no IPv6") from None
+    return address
+
+
+def _control_address(address: str) -> str:
+    if not (_is_socket(address) or _is_host_and_port(address, "tls:")):
+        raise ValueError(f"must be unix:PATH (at most {_MAX_SOCKET_PATH_BYTES} bytes) or tls:HOST:PORT")
+    return address
+
+
+def _vault_address(address: str) -> str:
+    if not (_is_socket(address) or _is_host_and_port(address, "https://", "tls:")):
+        raise ValueError(f"must be unix:PATH (at most {_MAX_SOCKET_PATH_BYTES} bytes) or https://HOST:PORT")
+    return address
+
+
+def _is_socket(address: str) -> bool:
+    path = address.removeprefix("unix:")
+    return address.startswith("unix:") and 0 < len(os.fsencode(path)) <= _MAX_SOCKET_PATH_BYTES
+
+
+def _is_host_and_port(address: str, *schemes: str) -> bool:
+    rest = next((address.removeprefix(scheme) for scheme in schemes if address.startswith(scheme)), "")
+    try:
+        parts = urlsplit(f"//{rest}")
+        return bool(parts.hostname and parts.port) and parts.netloc == rest and "@" not in rest
+    except ValueError:
+        return False
+
+
+Currency = Annotated[str, AfterValidator(_currency)]
+Brands = Annotated[tuple[str, ...], AfterValidator(_brands)]
+ControlAddress = Annotated[str, AfterValidator(_control_address)]
+VaultAddress = Annotated[str, AfterValidator(_vault_address)]
+SipAddress = Annotated[str, Field(max_length=300, pattern=r"^sips?:[^\s<>]+$")]
 
 
 class SiteSettings(Section):
@@ -30,7 +115,7 @@ class SiteSettings(Section):
     name: str = Field(default="paycall", pattern=r"^[A-Za-z0-9 ._-]{1,60}$")
     var: Path = Path("var")
     mode: Literal["sandbox", "live"] = "sandbox"
-    currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$")
+    currency: Currency = "EUR"
     language: Literal["en", "ru", "uk", "hu"] = "en"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -41,8 +126,8 @@ class PanelSettings(Section):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     database_url: SecretStr = SecretStr("sqlite:///var/panel/panel.sqlite3")
-    control_address: str = "unix:var/run/control.sock"
-    vault_address: str = "unix:var/run/vault-panel.sock"
+    control_address: ControlAddress = "unix:var/run/control.sock"
+    vault_address: VaultAddress = "unix:var/run/vault-panel.sock"
     idle_minutes: int = Field(default=15, ge=1, le=720)
     settlement: Literal["immediate", "delayed", "manual"] = "immediate"
     settlement_delay_hours: float = Field(default=24.0, gt=0, le=24 * 7)
@@ -51,7 +136,7 @@ class PanelSettings(Section):
     first_key_s: float = Field(default=20.0, gt=0, le=600)
     between_keys_s: float = Field(default=5.0, gt=0, le=600)
     field_attempts: int = Field(default=3, ge=1, le=20)
-    brands: tuple[str, ...] = ()
+    brands: Brands = ()
     # The most that a role may refund at once, in minor units; a role that is not named has no limit.
     refund_limits_minor: dict[str, int] = Field(default_factory=dict)
     # Sites that may show /embed in a frame, such as "https://crm.example"; none: nobody.
@@ -61,13 +146,13 @@ class PanelSettings(Section):
 class VaultSettings(Section):
     """The vault: one listener for cells, one for the panel, its keys and its acquirer."""
 
-    cell_address: str = "unix:var/run/vault-cell.sock"
-    panel_address: str = "unix:var/run/vault-panel.sock"
+    cell_address: VaultAddress = "unix:var/run/vault-cell.sock"
+    panel_address: VaultAddress = "unix:var/run/vault-panel.sock"
     database_url: SecretStr = SecretStr("sqlite:///var/vault/vault.sqlite3")
     key_provider: Literal["file"] = "file"
     key_file: Path = Path("var/vault/keys.json")
     acquirer: str = "sandbox"
-    acquirers: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    acquirers: dict[str, dict[str, Any]] = Field(default_factory=dict, repr=False)  # may hold credentials
     acquirer_timeout_s: float = Field(default=30.0, gt=0, le=120)
     security_code_minutes: float = Field(default=5.0, gt=0, le=5)
     one_time_token_hours: float = Field(default=24.0, gt=0)
@@ -76,20 +161,20 @@ class VaultSettings(Section):
 class MediaSettings(Section):
     """A media node: how many cells, their SIP and RTP ports, where calls go."""
 
-    address: str = "127.0.0.1"
+    address: Annotated[str, AfterValidator(_ipv4)] = "127.0.0.1"
     cells: int = Field(default=2, ge=1, le=256)
     calls_per_cell: int = Field(default=2, ge=1, le=2)
     first_sip_port: int = Field(default=5060, ge=1024, le=65000)
     first_rtp_port: int = Field(default=20000, ge=1024, le=65000)
-    agent_uri: str = "sip:operator@127.0.0.1:5090"
-    fallback_uris: tuple[str, ...] = ()
+    agent_uri: SipAddress = "sip:operator@127.0.0.1:5090"
+    fallback_uris: tuple[SipAddress, ...] = ()
     ring_timeout_s: float = Field(default=60.0, gt=0, le=600)
     route_wait_s: float = Field(default=0.5, ge=0, le=10)
     srtp: Literal["off", "optional", "required"] = "off"
     mask_policy: Literal["capture", "always"] = "capture"
     mask_replacement: Literal["silence", "comfort", "tone"] = "silence"
-    control_address: str = "unix:var/run/control.sock"
-    vault_address: str = "unix:var/run/vault-cell.sock"
+    control_address: ControlAddress = "unix:var/run/control.sock"
+    vault_address: VaultAddress = "unix:var/run/vault-cell.sock"
 
 
 class SandboxSettings(Section):
@@ -128,30 +213,67 @@ def load_settings(path: Path | None = None, environ: dict[str, str] | None = Non
         One line naming the first wrong setting.
     """
     env = dict(os.environ) if environ is None else environ
-    named = path or (Path(env["PAYCALL_CONFIG"]) if "PAYCALL_CONFIG" in env else None)
+    configured = env.get("PAYCALL_CONFIG")
+    named = path or (Path(configured) if configured else None)
     file = named or Path("paycall.toml")
-    data: dict[str, Any] = {}
-    if named is not None or file.exists():
-        try:
-            data = tomllib.loads(file.read_text("utf-8"))
-        except OSError:
-            raise SettingsError(f"the settings file {file} cannot be read") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError):
-            raise SettingsError(f"the settings file {file} is not TOML") from None
+    data = _read(file) if named is not None or file.exists() else {}
     for name, value in env.items():
         if name.startswith("PAYCALL_") and "__" in name:
-            section, _, key = name.removeprefix("PAYCALL_").lower().partition("__")
-            target = data.setdefault(section, {})
-            if not isinstance(target, dict):
-                raise SettingsError(f"[{section}] must be a table")
-            target[key] = value
+            _set(data, name.removeprefix("PAYCALL_").lower().split("__"), value)
     _place_under_var(data)
     try:
-        return Settings.model_validate(data)
+        settings = Settings.model_validate(data)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"setting {where}: {first['msg']}") from None
+        unknown = first["type"] == "extra_forbidden"
+        what = "there is no such setting" if unknown else first["msg"].removeprefix("Value error, ")
+        raise _wrong([str(part) for part in first["loc"]], what) from None
+    _check_ports(settings.media)
+    return settings
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8-sig"))
+    except OSError:
+        raise SettingsError(f"the settings file {file} cannot be read") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"the settings file {file} is not UTF-8") from None
+    except tomllib.TOMLDecodeError as error:  # its text quotes the file: only the line's number is taken
+        line = re.search(r"line (\d+)", str(error))
+        where = f" (line {line[1]})" if line else ""
+        raise SettingsError(f"the settings file {file} is not TOML{where}") from None
+
+
+def _set(data: dict[str, Any], names: list[str], value: str) -> None:
+    """Put an environment variable's value where its name says."""
+    table = data
+    for depth, name in enumerate(names[:-1], start=1):
+        table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            raise _wrong(names[:depth], "must be a table")
+    table[names[-1]] = value
+
+
+def _wrong(names: list[str], what: str) -> SettingsError:
+    """One line, whatever the names are."""
+    return SettingsError(f"setting {' '.join('.'.join(names).split())}: {what}")
+
+
+def _check_ports(media: MediaSettings) -> None:
+    """Every port of the cells exists, and SIP and RTP do not meet."""
+    sip_end = media.first_sip_port + media.cells
+    rtp_end = media.first_rtp_port + media.cells * RTP_PORTS_PER_CELL
+    if sip_end > 65536:
+        raise SettingsError("setting media.first_sip_port: the last cell's port would be above 65535")
+    if rtp_end > 65536:
+        raise SettingsError(
+            f"setting media.first_rtp_port: a cell takes {RTP_PORTS_PER_CELL} ports; the last would be above 65535"
+        )
+    if media.first_sip_port < rtp_end and media.first_rtp_port < sip_end:
+        raise SettingsError(
+            f"setting media.first_rtp_port: the cells' RTP ports ({RTP_PORTS_PER_CELL} each) would meet SIP's"
+        )
 
 
 def _place_under_var(data: dict[str, Any]) -> None:

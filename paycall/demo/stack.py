@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from paycall.domain.errors import PaycallError
+from paycall.settings import RTP_PORTS_PER_CELL
 
 HOST = "127.0.0.1"
 START_S = 90.0
 STOP_S = 20.0
-_RTP_PORTS_PER_CELL = 100
 
 
 class StackFailedError(PaycallError):
@@ -135,7 +135,8 @@ def start_stack(folder: Path, cells: int = 2, extra: str = "") -> Stack:
 
 
 def _settings(stack: Stack, extra: str) -> str:
-    rtp = random.randrange(22000, 60000 - stack.cells * _RTP_PORTS_PER_CELL, 2)
+    # Below the ports that the system hands out, which SIP's is one of.
+    rtp = random.randrange(22000, 32000 - stack.cells * RTP_PORTS_PER_CELL, 2)
     return f"""\
 [site]
 var = "{stack.var}"

@@ -46,11 +46,10 @@ from paycall.media.hardening import harden
 from paycall.media.legs import KeyReport, Leg
 from paycall.media.sip_text import SipMessage, parse_message, uri_of, user_of
 from paycall.media.vault_client import VaultClient
-from paycall.settings import MediaSettings
+from paycall.settings import RTP_PORTS_PER_CELL, MediaSettings
 
 log = structlog.get_logger(__name__)
 
-RTP_PORTS_PER_CELL = 40
 TEST_CALL_HEADER = "x-paycall-test-call"
 
 
