@@ -2,7 +2,8 @@
 
 Sent and received sound are compared as an eavesdropper would who knows every word and every moment. The way from
 one phone to the other takes some time, which may change during the call (a mask's delay line, a jitter buffer); so
-each half second of speech is searched for by itself, and a key's place is taken from the speech nearest to it.
+each quarter of a second of speech is searched for by itself, and a key's place is taken from the speech nearest
+to it.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from dsp.evidence import matched_recovery, residual_db
 
 Pcm = NDArray[np.int16]
 SAMPLE_RATE_HZ = 8000
-BLOCK_SAMPLES = 4000
+BLOCK_SAMPLES = 2000
 VOICED_RMS = 300.0
 """Blocks of a sentence that are quieter than this are pauses: nobody would miss them."""
 HEARD_CORRELATION = 0.7
-"""G.711 leaves 0.99; a block that was half muted has 0.7."""
+"""G.711 leaves 0.99, half a mute 0.7. Where a jitter buffer gains or loses a frame, one block breaks."""
 EARLIEST_SAMPLES, LATEST_SAMPLES = -800, 8000
 
 
@@ -51,7 +52,7 @@ class LegEvidence:
     Attributes
     ----------
     speech_heard
-        For each phase, the share (0 to 1) of voiced half seconds that arrived.
+        For each phase, the share (0 to 1) of voiced quarters of a second that arrived.
     keys_detected
         Keys that a detector finds anywhere in the recording.
     keys_matched

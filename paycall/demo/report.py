@@ -22,7 +22,7 @@ from paycall.demo.scenario import KeyPress, Leg, Record
 from paycall.demo.stack import Stack
 
 MAX_RESIDUAL_DB = -50.0
-MIN_SPEECH_HEARD = 0.9
+MIN_SPEECH_HEARD = 0.8
 _EXPECTED = [("declined", "insufficient_funds", "issuer"), ("approved", None, None)]
 
 
