@@ -79,7 +79,8 @@ class Bridge:
         self._ring_timer: Timer | None = None
         self._reason: EndReason | None = None
         self._merger = KeyMerger()
-        self._rtp_events = RtpEventTracker()
+        self._caller_events = RtpEventTracker()
+        self._agent_events = RtpEventTracker()
         self._audio = CallAudio(cell.endpoint, cell.settings.mask_replacement, self._audio_key, self._alarm)
 
     # ---- the call's beginning ----------------------------------------------------------------------------
@@ -247,25 +248,18 @@ class Bridge:
     def on_key_report(self, leg: Leg, report: KeyReport) -> None:
         """A key beside the audio: captured, or passed on."""
         if leg is self.agent and self.caller is not None:
-            if self._is_new(report):
+            if _is_new(self._agent_events, report):
                 self.caller.press(report.key)
             return
         if leg is not self.caller:
             return
         if self._audio.masked:
             self._audio.cover_event()
-        if not self._is_new(report):
+        if not _is_new(self._caller_events, report):
             self._merger.still_down(report.way, report.key, report.at_s)
             return
         if self._merger.report(report.way, report.key, report.at_s, report.at_s):
             self._pressed(report.key, in_audio=False)
-
-    def _is_new(self, report: KeyReport) -> bool:
-        if report.way is Way.INFO:
-            return True
-        return self._rtp_events.report(
-            report.key, report.timestamp_ms, report.duration_ms, update=report.update, ended=report.ended
-        )
 
     def _audio_key(self, key: str, began_s_ago: float, ended_s_ago: float) -> None:
         now = time.monotonic()
@@ -393,3 +387,12 @@ class Bridge:
 
 def _audio(leg: Leg | None) -> pj.AudioMedia | None:
     return leg.audio() if leg is not None else None
+
+
+def _is_new(tracker: RtpEventTracker, report: KeyReport) -> bool:
+    """Whether the report is the first of its press."""
+    if report.way is Way.INFO:
+        return True
+    return tracker.report(
+        report.key, report.timestamp_ms, report.duration_ms, update=report.update, ended=report.ended
+    )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from phones import sipp
-from phones.rtp import Heard, RtpPort, Stream, free_port
-from phones.site import Site
+from tests.phones import sipp
+from tests.phones.rtp import Heard, RtpPort, Stream, free_port
+from tests.phones.site import Site
 
 
 class Call:
@@ -32,6 +32,7 @@ class Call:
         )
         time.sleep(0.3)
         self.started = time.monotonic()
+        self.mark = len(site.panel.events) if site.panel is not None else 0
         self.caller = site.add(
             sipp.Sipp(
                 caller_scenario or sipp.caller(self.caller_rtp.port, **(caller or {})),
@@ -44,7 +45,20 @@ class Call:
             self.caller_peer = ("127.0.0.1", self.caller.peer_rtp())
             self.agent_peer = ("127.0.0.1", self.agent.peer_rtp())
             if site.panel is not None:
-                self.call_id = site.panel.wait("call.connected").call_id
+                self.call_id = site.panel.wait("call.connected", since=self.mark).call_id
+
+    def capture(self, **kwargs: Any) -> str:
+        """Start a capture; gives the payment."""
+        assert self.site.panel is not None
+        return self.site.panel.start_capture(self.call_id, **kwargs)
+
+    def hang_up(self) -> None:
+        """End it as the operator would on the panel, and wait for its end."""
+        panel = self.site.panel
+        assert panel is not None
+        if not panel.of_type("call.ended", self.call_id):
+            panel.run(panel.hub.hang_up(self.call_id))
+        panel.wait("call.ended", call_id=self.call_id)
 
     def caller_plays(self, stream: Stream, *, wait: bool = True) -> float:
         """The caller's sound; gives the moment of its start."""

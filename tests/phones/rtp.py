@@ -47,7 +47,7 @@ class Stream:
     at_s: float = 0.0
     _seq: int = 1000
     _ts: int = 50000
-    _ssrc: int = field(default_factory=lambda: random.getrandbits(32))
+    _ssrc: int = 1
 
     def audio(self, pcm: np.ndarray) -> Stream:
         """Add sound, 20 ms a packet."""
@@ -142,6 +142,9 @@ class RtpPort:
         self._reader.start()
         self._player: threading.Thread | None = None
         self.playing_since = 0.0
+        self._ssrc = random.getrandbits(32)
+        self._next_seq = random.randrange(1, 20000)
+        self._clock = time.monotonic()
 
     def _read(self) -> None:
         while self._open:
@@ -153,7 +156,7 @@ class RtpPort:
                 self.received.append((time.monotonic(), data))
 
     def play(self, stream: Stream, to: tuple[str, int], *, wait: bool = True) -> None:
-        """Send a stream on time."""
+        """Send a stream on time. Streams that are played one after the other are one RTP stream."""
         self._player = threading.Thread(target=self._play, args=(stream, to), daemon=True)
         self.playing_since = time.monotonic()
         self._player.start()
@@ -166,13 +169,22 @@ class RtpPort:
             self._player.join()
 
     def _play(self, stream: Stream, to: tuple[str, int]) -> None:
+        if not stream.packets:
+            return
+        first_seq, first_ts = struct.unpack("!HI", stream.packets[0][1][2:8])
+        shift_ts = round((self.playing_since - self._clock) * 50) * FRAME - first_ts
+        shift_seq, last_seq = self._next_seq - first_seq, 0
         for at_s, data in stream.packets:
             delay = self.playing_since + at_s - time.monotonic()
             if delay > 0:
                 time.sleep(delay)
             if not self._open:
                 return
-            self._socket.sendto(data, to)
+            seq, ts = struct.unpack("!HI", data[2:8])
+            last_seq = (seq + shift_seq) & 0xFFFF
+            head = struct.pack("!HII", last_seq, (ts + shift_ts) & 0xFFFFFFFF, self._ssrc)
+            self._socket.sendto(data[:2] + head + data[12:], to)
+        self._next_seq = last_seq + 1
 
     def close(self) -> None:
         """Stop everything."""

@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from phones.rtp import free_port
+from tests.phones.rtp import free_port
 
 _HEAD = '<?xml version="1.0" encoding="ISO-8859-1"?>\n<scenario name="{name}">\n'
 _SDP = """v=0
@@ -168,10 +168,11 @@ _BYE_OK = """SIP/2.0 200 OK
         [last_To:]
         [last_Call-ID:]
         [last_CSeq:]"""
-# writes the media port of the peer's SDP into sipp's log file, where ``Sipp.peer_rtp`` finds it
+# writes the media port and the event's payload type of the peer's SDP into sipp's log file, where ``Sipp.peer_rtp`` finds it
 _RTP_OF_PEER = (
     '<ereg regexp="m=audio ([0-9]+) " search_in="body" check_it="true" assign_to="1,2"/>'
-    '<log message="rtp [$2]"/>'
+    '<ereg regexp="a=rtpmap:([0-9]+) telephone-event" search_in="body" assign_to="6,7"/>'
+    '<log message="rtp [$2] event [$7]"/>'
 )
 
 
@@ -262,6 +263,10 @@ class Sipp:
         """The other side's RTP port, once its SDP has come."""
         return self.peer_rtps(1, timeout_s)[0]
 
+    def peer_event_type(self) -> int:
+        """The payload type that the other side's SDP gives to RFC 4733 events."""
+        return int(re.findall(r"event (\d+)", self._log.read_text())[0])
+
     def peer_rtps(self, count: int, timeout_s: float = 10.0) -> list[int]:
         """The other sides' RTP ports, in order."""
         end = time.monotonic() + timeout_s
@@ -282,7 +287,7 @@ class Sipp:
         """What sipp complained about."""
         return self._errors.read_text("latin-1")[-2000:] if self._errors.exists() else ""
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """End it, if it has not ended."""
         if self.process.poll() is None:
             self.process.kill()

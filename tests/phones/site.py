@@ -25,7 +25,7 @@ from paycall.control.messages import Event
 from paycall.domain.fields import DEFAULT_FIELDS, Field
 from paycall.domain.ids import new_id
 from paycall.domain.ports import CaptureRules
-from phones.rtp import free_port
+from tests.phones.rtp import free_port
 
 _NODE = """
 import json, sys
@@ -75,18 +75,19 @@ class Panel:
         future: Future[Any] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         return future.result(timeout_s)
 
-    def of_type(self, kind: str, call_id: str | None = None) -> list[Event]:
-        """Events of a type, of a call if one is named."""
+    def of_type(self, kind: str, call_id: str | None = None, since: int = 0) -> list[Event]:
+        """Events of a type, of a call if one is named, from the ``since``-th event on."""
         return [
             event
-            for _, _, event in list(self.events)
+            for _, _, event in list(self.events)[since:]
             if event.type == kind and (call_id is None or getattr(event, "call_id", None) == call_id)
         ]
 
-    def wait(self, kind: str, count: int = 1, timeout_s: float = 10.0, call_id: str | None = None) -> Event:
+    def wait(
+        self, kind: str, count: int = 1, timeout_s: float = 10.0, call_id: str | None = None, since: int = 0
+    ) -> Any:
         """Wait for the ``count``-th event of a type."""
-        found = until(lambda: self.of_type(kind, call_id)[count - 1 :], timeout_s, f"event {kind}")
-        return found[0]
+        return until(lambda: self.of_type(kind, call_id, since)[count - 1 :], timeout_s, f"event {kind}")[0]
 
     def start_capture(
         self, call_id: str, fields: Sequence[Field] = DEFAULT_FIELDS, rules: CaptureRules | None = None
@@ -206,9 +207,15 @@ class Site:
         return f"127.0.0.1:{self.sip_port}"
 
     def add(self, phone: Any) -> Any:
-        """Have a phone stopped with the site."""
+        """Have a phone stopped with the site, if not before."""
         self.phones.append(phone)
         return phone
+
+    def hang_up_all(self) -> None:
+        """Stop every phone."""
+        for phone in self.phones:
+            phone.close()
+        self.phones = []
 
     def log(self) -> str:
         """What node and cells wrote."""
@@ -229,8 +236,7 @@ class Site:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for phone in self.phones:
-            phone.stop() if hasattr(phone, "stop") else phone.close()
+        self.hang_up_all()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:

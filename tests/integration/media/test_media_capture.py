@@ -1,0 +1,188 @@
+"""Keys come three ways, are captured once each, and none is heard on the agent leg."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+import dsp
+from paycall.domain.fields import Field
+from tests.phones import sipp
+from tests.phones.call import Call
+from tests.phones.capture import Capture, spandsp_keys
+from tests.phones.rtp import PCMA, PCMU, Heard, Stream, free_port
+from tests.phones.site import Site, until
+
+CARD = "4111111111111111"
+KEYED = {Field.CARD_NUMBER: CARD, Field.EXPIRY: "1230", Field.SECURITY_CODE: "123"}
+
+
+def assert_no_key(heard: Heard) -> None:
+    """Nothing that any detector takes for a key, and no event."""
+    assert heard.packets > 0
+    assert heard.keys() == ""
+    assert spandsp_keys(heard.pcm) == ""
+    assert heard.events == []
+
+
+def wait_complete(site: Site, call: Call) -> None:
+    site.panel.wait("capture.completed", call_id=call.call_id)
+
+
+def test_in_band_keys_are_captured_and_masked_on_the_wire(site: Site) -> None:
+    call = Call(site)
+    with_sound = Stream().silence(0.3).keys(CARD + "#").keys("1230").keys("123").silence(0.4)
+    capture = site.add(Capture(call.agent_rtp.port))
+    payment = call.capture()
+    since = time.monotonic()
+    call.caller_plays(with_sound)
+    wait_complete(site, call)
+    capture.stop()
+    assert site.vault.values(payment) == KEYED
+    assert_no_key(capture.heard(call.agent_rtp.port))
+    assert_no_key(call.agent_heard(since))
+    progress = site.panel.of_type("capture.progress", call.call_id)
+    assert [event.digits for event in progress] == [*range(1, 17), 1, 2, 3, 4, 1, 2, 3]
+    assert progress[3].brand == "visa"
+    call.hang_up()
+    assert site.panel.wait("call.ended", call_id=call.call_id).agent_leg_keys == 0
+
+
+@pytest.mark.parametrize(
+    ("codec", "event_type", "ends", "remnant_s"),
+    [(PCMA, 101, 3, 0.0), (PCMU, 96, 0, 0.0), (PCMA, 120, 1, 0.06)],
+    ids=["three-ends", "no-ends-pt96", "in-band-remnant-pt120"],
+)
+def test_rtp_events_are_captured_once(
+    site: Site, codec: int, event_type: int, ends: int, remnant_s: float
+) -> None:
+    call = Call(site, caller={"codecs": (codec,), "event_type": event_type})
+    payment = call.capture()
+    since = time.monotonic()
+    stream = Stream(payload_type=codec, event_type=event_type).silence(0.3)
+    for keys in (CARD + "#", "1230", "123"):
+        stream.events(keys, 0.08, 0.06, ends=ends, remnant_s=remnant_s)
+    call.caller_plays(stream.silence(0.4))
+    wait_complete(site, call)
+    assert site.vault.values(payment) == KEYED
+    assert_no_key(call.agent_heard(since))
+
+
+def test_tone_and_event_of_one_press_count_once(site: Site) -> None:
+    """A line that sends the whole tone in the audio and then the event for it, the same key twice in a row."""
+    call = Call(site)
+    payment = call.capture(fields=[Field.CARD_NUMBER])
+    since = time.monotonic()
+    stream = Stream().silence(0.3)
+    for key in CARD + "#":
+        stream.audio(dsp.dtmf_tone(key, 0.08, -10.0)).event(key, 0.04).silence(0.08)
+    call.caller_plays(stream.silence(0.4))
+    wait_complete(site, call)
+    assert site.vault.values(payment) == {Field.CARD_NUMBER: CARD}
+    assert_no_key(call.agent_heard(since))
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [("application/dtmf-relay", "Signal={key}\nDuration=100"), ("application/dtmf", "{key}")],
+)
+def test_sip_info_is_captured(site: Site, content_type: str, body: str) -> None:
+    keys = "4242424242424242#"
+    answer = "200" if content_type.endswith("relay") else "500"
+    steps = []
+    for number, key in enumerate(keys):
+        steps.append(sipp.in_dialog("INFO", "49", 2 + number, body.format(key=key), content_type))
+        steps += [sipp.receive(answer), sipp.pause(30)]
+    caller = sipp.caller(free_port(), user="49", hold_ms=3000)
+    before, after = caller.split("<pause", 1)
+    call = Call(site, caller_scenario=before + sipp.pause(1500) + "".join(steps) + "<pause" + after)
+    payment = call.capture(fields=[Field.CARD_NUMBER])
+    wait_complete(site, call)
+    assert site.vault.values(payment) == {Field.CARD_NUMBER: keys[:-1]}
+    assert call.agent_heard().events == []
+
+
+def test_keys_pass_on_outside_a_capture_and_after_it(site: Site) -> None:
+    call = Call(site)
+    since = time.monotonic()
+    call.caller_plays(Stream().silence(0.2).keys("1").events("2").silence(0.6))
+    heard = call.agent_heard(since)
+    assert heard.events == ["2"]
+    assert "1" in heard.keys()
+    payment = call.capture(fields=[Field.CARD_NUMBER])
+    since = time.monotonic()
+    call.caller_plays(Stream().silence(0.2).events("42").keys("42").silence(0.4))
+    assert_no_key(call.agent_heard(since))
+    asked = time.monotonic()
+    site.panel.run(site.panel.hub.end_capture(call.call_id, payment))
+    site.panel.wait("call.mask", 2, call_id=call.call_id)
+    assert time.monotonic() - asked > 1.0  # not within two seconds of the last key
+    since = time.monotonic()
+    call.caller_plays(Stream().silence(0.2).keys("3").events("9").silence(0.6))
+    heard = call.agent_heard(since)
+    assert heard.events == ["9"]
+    assert "3" in heard.keys()
+
+
+def test_keys_after_the_last_field_stay_masked_until_the_capture_ends(site: Site) -> None:
+    call = Call(site)
+    call.capture(fields=[Field.CARD_NUMBER])
+    since = time.monotonic()
+    call.caller_plays(Stream().silence(0.2).keys(CARD + "#").keys("12#5*9").events("77").silence(0.5))
+    wait_complete(site, call)
+    assert_no_key(call.agent_heard(since))
+
+
+def test_agent_is_heard_and_his_keys_pass_on_while_capturing(site: Site) -> None:
+    call = Call(site)
+    call.capture(fields=[Field.CARD_NUMBER])
+    since = time.monotonic()
+    tone = (8000 * np.sin(2 * np.pi * 440 * np.arange(8000) / 8000)).astype(np.int16)
+    call.agent_plays(Stream(event_type=call.agent.peer_event_type()).audio(tone).events("5").silence(0.5))
+    heard = call.caller_heard(since)
+    assert np.abs(heard.pcm).max() > 6000
+    assert heard.events == ["5"]
+
+
+def test_joining_and_leaving_make_no_gap(site: Site) -> None:
+    """A steady sound (not a key's) goes on through mask on and mask off."""
+    call = Call(site)
+    seconds = 6
+    time_s = np.arange(seconds * 8000) / 8000
+    sound = (6000 * np.sin(2 * np.pi * 440 * time_s)).astype(np.int16)
+    since = time.monotonic()
+    call.caller_plays(Stream().audio(sound), wait=False)
+    time.sleep(1.5)
+    payment = call.capture(fields=[Field.CARD_NUMBER])
+    time.sleep(1.5)
+    site.panel.run(site.panel.hub.end_capture(call.call_id, payment))
+    site.panel.wait("call.mask", 2, call_id=call.call_id)
+    call.caller_rtp.wait()
+    pcm = call.agent_heard(since).pcm[8000 : (seconds - 1) * 8000].astype(np.float64)
+    loudness = np.sqrt(np.mean(pcm[: pcm.size // 80 * 80].reshape(-1, 80) ** 2, axis=1))
+    quiet_ms = 10 * int(np.max(np.diff(np.flatnonzero(np.concatenate([[True], loudness > 1000, [True]])))) - 1)
+    assert quiet_ms <= 10
+
+
+def test_the_vault_s_refusal_asks_again(site: Site) -> None:
+    call = Call(site)
+    answers = iter([(422, {"code": "invalid-card-type"}), (200, {})])
+    site.vault.answer = lambda field, value: next(answers)
+    try:
+        payment = call.capture(fields=[Field.CARD_NUMBER])
+        call.caller_plays(Stream().silence(0.2).events(CARD + "#", 0.06, 0.05))
+        failed = site.panel.wait("capture.failed", call_id=call.call_id)
+        assert (failed.error, failed.attempts_left) == ("invalid-card-type", 2)
+        call.caller_plays(Stream().silence(0.1).events(CARD + "#", 0.06, 0.05))
+        wait_complete(site, call)
+    finally:
+        site.vault.answer = None
+    assert site.vault.values(payment) == {Field.CARD_NUMBER: CARD}
+
+
+def test_nothing_that_was_keyed_is_logged(site: Site) -> None:
+    until(lambda: site.vault.fields, 1.0, "fields captured before")
+    assert CARD not in site.log()
+    assert "4242424242424242" not in site.log()
