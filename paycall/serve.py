@@ -59,7 +59,7 @@ def prepare(settings: Settings) -> str:
 
     Returns the line that says how to sign in.
     """
-    from paycall.panel.people import create_first_operator
+    from paycall.panel.first_operator import create_first_operator
     from paycall.store.database import open_database
     from paycall.vault.keys import create_key_file
 
@@ -78,7 +78,7 @@ def prepare(settings: Settings) -> str:
         write_secret(settings.sandbox.api_key_file, secrets.token_urlsafe(24))
     database = open_database(settings.panel.database_url.get_secret_value())
     try:
-        created = create_first_operator(database)
+        created = create_first_operator(database, settings.site.language)
     finally:
         database.dispose()
     note = var / "first-operator.txt"
