@@ -1,1 +1,1 @@
-"""The operators' web pages and the public HTTP API. Sees tokens, never a card."""
+"""The operator's web pages and the public HTTP API: tokens, brand and last four, never more of a card."""

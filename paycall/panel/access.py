@@ -1,0 +1,120 @@
+"""Who may call which route: one table, and nothing that is not in it.
+
+A route is known by its name. ``gate`` runs before every route of the app; a route that is missing here is
+refused to everybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from paycall.domain.errors import NotAllowedError
+from paycall.panel.roles import Permission, Principal
+from paycall.panel.services.context import Context
+from paycall.panel.services.sessions import COOKIE, find_principal, session_hash, touch
+from paycall.store.database import reading, writing
+
+PUBLIC = None
+_P = Permission
+
+ACCESS: dict[str, Permission | None] = {
+    # anybody
+    "health": PUBLIC,
+    "openapi": PUBLIC,
+    "docs": PUBLIC,
+    "sign_in_page": PUBLIC,
+    "sign_in_form": PUBLIC,
+    "open_session": PUBLIC,
+    # signed in
+    "get_session": _P.OWN_ACCOUNT,
+    "close_session": _P.OWN_ACCOUNT,
+    "sign_out_form": _P.OWN_ACCOUNT,
+    "list_calls": _P.SEE_CALLS,
+    "get_call": _P.SEE_CALLS,
+    "hang_up": _P.TAKE_PAYMENTS,
+    "start_test_call": _P.TAKE_PAYMENTS,
+    "create_payment": _P.TAKE_PAYMENTS,
+    "list_payments": _P.SEE_PAYMENTS,
+    "get_payment": _P.SEE_PAYMENTS,
+    "capture_fields": _P.TAKE_PAYMENTS,
+    "end_capture": _P.TAKE_PAYMENTS,
+    "authorize_payment": _P.TAKE_PAYMENTS,
+    "cancel_payment": _P.TAKE_PAYMENTS,
+    "settle_payment": _P.SETTLE,
+    "void_payment": _P.VOID,
+    "refund_payment": _P.REFUND,
+    "follow_events": _P.SEE_CALLS,
+    "board_page": _P.SEE_CALLS,
+    "board_fragment": _P.SEE_CALLS,
+    "history_page": _P.SEE_PAYMENTS,
+}
+
+
+class NotSignedInError(NotAllowedError):
+    """Nobody is signed in, or not any more."""
+
+    code = "not-signed-in"
+    text = "sign in first"
+    http_status = 401
+
+
+def context_of(request: Request) -> Context:
+    """The app's services' context."""
+    context = request.app.state.context
+    assert isinstance(context, Context)  # noqa: S101 - set by create_app
+    return context
+
+
+async def gate(request: Request) -> None:
+    """Refuse whoever may not call this route; note who may in ``request.state.principal``.
+
+    Raises
+    ------
+    NotSignedInError, NotAllowedError
+        By the table.
+    """
+    name = getattr(request.scope.get("route"), "name", "")
+    if name not in ACCESS:
+        raise NotAllowedError
+    needed = ACCESS[name]
+    principal = await asyncio.to_thread(_find, request, context_of(request), name != "follow_events")
+    request.state.principal = principal
+    if needed is PUBLIC:
+        return
+    if principal is None:
+        raise NotSignedInError
+    if not principal.may(needed):
+        raise NotAllowedError
+
+
+def _find(request: Request, context: Context, is_activity: bool) -> Principal | None:
+    cookie = request.cookies.get(COOKIE)
+    if not cookie:
+        return None
+    token_hash, now = session_hash(cookie), context.now()
+    idle = timedelta(minutes=context.deps.settings.idle_minutes)
+    with reading(context.deps.database) as session:
+        found = find_principal(session, token_hash, now, idle)
+    if found is None:
+        return None
+    principal, should_touch = found
+    if should_touch and is_activity:
+        with writing(context.deps.database) as session:
+            touch(session, token_hash, now)
+    return principal
+
+
+def _principal(request: Request) -> Principal:
+    principal = request.state.principal
+    if principal is None:
+        raise NotSignedInError
+    assert isinstance(principal, Principal)  # noqa: S101 - set by gate
+    return principal
+
+
+SignedIn = Annotated[Principal, Depends(_principal)]
+InContext = Annotated[Context, Depends(context_of)]

@@ -1,0 +1,81 @@
+"""The panel's app: ``create_app(dependencies)`` builds it, nothing happens at import.
+
+``app.state.handle_event`` is the hub's handler, ``app.state.close_streams()`` ends the event streams, which
+would otherwise keep a server from stopping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from fastapi import APIRouter, Depends, FastAPI
+from starlette.staticfiles import StaticFiles
+
+from paycall.panel import problems
+from paycall.panel.access import gate
+from paycall.panel.dependencies import PanelDependencies
+from paycall.panel.headers import RequestGuard, SecurityHeaders
+from paycall.panel.live import LiveCaptures
+from paycall.panel.pages import page_handlers
+from paycall.panel.routes import board, calls, docs, events, history, payments, session, sign_in
+from paycall.panel.services.context import Context
+from paycall.panel.services.services import Services, wire
+from paycall.panel.services.views import localise
+from paycall.panel.stream import EventStream
+from paycall.panel.tasks import BackgroundTasks
+
+ROUTERS: tuple[APIRouter, ...] = (
+    session.router,
+    calls.router,
+    payments.router,
+    events.router,
+    docs.router,
+    sign_in.router,
+    board.router,
+    history.router,
+)
+_STATIC = Path(__file__).parent / "static"
+
+
+def create_app(deps: PanelDependencies) -> FastAPI:
+    """The panel as an ASGI app."""
+    context = Context(deps, EventStream(localise), LiveCaptures(), BackgroundTasks())
+    services = wire(context)
+    app = FastAPI(
+        title="paycall",
+        version=version("paycall"),
+        summary="Card payments in the middle of a phone call",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        dependencies=[Depends(gate)],
+        lifespan=_lifespan(context, services),
+    )
+    app.state.context = context
+    app.state.services = services
+    app.state.handle_event = services.events.handle
+    app.state.close_streams = context.stream.close
+    for router in ROUTERS:
+        app.include_router(router)
+    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    problems.add_handlers(app)
+    page_handlers(app)
+    app.add_middleware(RequestGuard)
+    app.add_middleware(SecurityHeaders, frame_ancestors=deps.settings.frame_ancestors)
+    return app
+
+
+def _lifespan(context: Context, services: Services) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def run(_app: FastAPI) -> AsyncIterator[None]:
+        context.tasks.start(services.caretaker.run(), "caretaker")
+        try:
+            yield
+        finally:
+            context.stream.close()
+            await context.tasks.stop()
+
+    return run

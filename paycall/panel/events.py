@@ -1,0 +1,300 @@
+"""The hub's handler: every event of cells and nodes comes through here, in order for each sender.
+
+Rules: when ``handle`` returns, what the event says is in the database (a key's progress is not a record and
+only goes to the screen). The same event may come twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy.orm import Session
+
+from paycall.control import messages as m
+from paycall.domain.authorization import CardSummary
+from paycall.domain.errors import VaultError
+from paycall.domain.fields import Field
+from paycall.domain.payment import FINAL_FOR_CAPTURE, PaymentEvent, PaymentState
+from paycall.panel.live import LiveCapture
+from paycall.panel.services.authorizing import expire_code
+from paycall.panel.services.calls import CallService
+from paycall.panel.services.captures import CaptureService, capture_may_start
+from paycall.panel.services.context import Context
+from paycall.panel.services.records import in_order, missing_fields, move, payment_for_change, tell
+from paycall.store.tables import PaymentRow
+
+_log = structlog.get_logger(__name__)
+_CODE = Field.SECURITY_CODE
+
+
+class CallEvents:
+    """Turns what cells say into records and into events for the screens."""
+
+    def __init__(self, context: Context, calls: CallService, captures: CaptureService) -> None:
+        self._context = context
+        self._calls = calls
+        self._captures = captures
+        self._owners: dict[str, str | None] = {}
+
+    async def handle(self, sender_id: str, event: m.Event) -> None:
+        """Take one event."""
+        match event:
+            case m.FieldProgress():
+                await self._progress(event)
+            case m.FieldStarted():
+                await self._field_started(event)
+            case m.FieldStored():
+                await self._field_stored(event)
+            case m.FieldFailed():
+                await self._field_failed(event)
+            case m.CaptureStarted():
+                await self._capture_started(event.call_id, event.payment_id)
+            case m.CaptureCompleted():
+                await self._capture_completed(event)
+            case m.CaptureEnded():
+                await self._capture_ended(event)
+            case m.CallArrived():
+                await self._calls.arrived(sender_id, event)
+            case m.CallConnected():
+                await self._calls.connected(event)
+            case m.CallEnded():
+                await self._calls.ended(event.call_id, event.reason, event.agent_leg_keys)
+            case m.MaskChanged():
+                await self._calls.mask_changed(event)
+            case m.SecurityAlarm():
+                await self._calls.alarm(event)
+            case m.Hello():
+                await self._hello(sender_id, event)
+            case m.CellLost():
+                await self._calls.cell_lost(event)
+            case m.CellStarted() | m.CommandDone() | m.CommandRefused():
+                pass  # the hub's and the node's own business
+
+    # ---- live ------------------------------------------------------------------------------------------
+
+    def _publish(self, name: str, live: LiveCapture, field: Field | None, **extra: Any) -> None:
+        data: dict[str, Any] = {"call_id": live.call_id, "payment_id": live.payment_id, **extra}
+        if field is not None:
+            item = live.of(field)
+            data.update(field=field.value, digits=item.digits, brand=live.brand)
+        self._context.stream.publish(name, data, self._owners.get(live.payment_id))
+
+    async def _open(self, call_id: str, payment_id: str) -> LiveCapture | None:
+        """The live capture, or None if there is no such payment."""
+        live = self._context.live.get(payment_id)
+        if live is not None and payment_id in self._owners:
+            return live
+        found = await self._context.read(lambda session: _owner(session, payment_id))
+        if found is None:
+            return None
+        self._owners[payment_id] = found[0]
+        return self._context.live.open(call_id, payment_id)
+
+    async def _progress(self, event: m.FieldProgress) -> None:
+        live = await self._open(event.call_id, event.payment_id)
+        if live is None:
+            return
+        item = live.of(event.field)
+        item.digits, item.error = event.digits, None
+        item.deadline_s = self._context.deps.clock.monotonic() + event.seconds
+        live.collecting = event.field
+        if event.field is Field.CARD_NUMBER:
+            live.brand = event.brand
+        self._publish("capture.progress", live, event.field, seconds=event.seconds)
+
+    async def _field_started(self, event: m.FieldStarted) -> None:
+        live = await self._open(event.call_id, event.payment_id)
+        if live is None:
+            return
+        item = live.of(event.field)
+        item.state, item.digits, item.attempts_left = "collecting", 0, event.attempts_left
+        item.deadline_s = self._context.deps.clock.monotonic() + event.seconds
+        live.collecting = event.field
+        if event.field is Field.CARD_NUMBER:
+            live.brand = None
+        self._publish(
+            "capture.field", live, event.field, seconds=event.seconds, attempts_left=event.attempts_left
+        )
+
+    # ---- records ---------------------------------------------------------------------------------------
+
+    async def _capture_started(self, call_id: str, payment_id: str) -> None:
+        live = await self._open(call_id, payment_id)
+        if live is None:
+            return
+
+        def record(session: Session) -> bool:
+            row = payment_for_change(session, payment_id)
+            if row.state == PaymentState.CAPTURING.value or not capture_may_start(row):
+                return False
+            move(session, row, PaymentEvent.CAPTURE_STARTED, self._context.now())
+            return True
+
+        if await self._context.write(record):
+            await self._context.show_payment(payment_id)
+        self._publish("capture.started", live, None)
+
+    async def _field_stored(self, event: m.FieldStored) -> None:
+        live = await self._open(event.call_id, event.payment_id)
+        if live is None:
+            return
+
+        def record(session: Session) -> None:
+            row = payment_for_change(session, event.payment_id)
+            stored = [*row.stored, event.field.value]
+            if event.field is Field.CARD_NUMBER:
+                stored = [name for name in stored if name != _CODE.value]  # the vault forgot it with the card
+            row.token = event.token
+            row.stored = in_order(stored)
+            tell(session, row, "field_stored", self._context.now(), detail={"field": event.field.value})
+
+        await self._context.write(record)
+        item = live.of(event.field)
+        item.state, item.error, item.deadline_s = "stored", None, None
+        if live.collecting is event.field:
+            live.collecting = None
+        self._publish("capture.stored", live, event.field)
+        self._context.tasks.start(self._read_card(event.payment_id), f"card:{event.payment_id}")
+
+    async def _field_failed(self, event: m.FieldFailed) -> None:
+        live = await self._open(event.call_id, event.payment_id)
+        if live is None:
+            return
+        detail = {"field": event.field.value, "error": event.error.value}
+
+        def record(session: Session) -> None:
+            row = payment_for_change(session, event.payment_id)
+            tell(session, row, "field_failed", self._context.now(), detail=detail)
+
+        await self._context.write(record)
+        item = live.of(event.field)
+        item.state, item.error, item.deadline_s = "failed", event.error.value, None
+        item.error_digits, item.digits, item.attempts_left = event.digits, 0, event.attempts_left
+        if live.collecting is event.field:
+            live.collecting = None
+        self._publish(
+            "capture.failed",
+            live,
+            event.field,
+            error=event.error.value,
+            error_digits=event.digits,
+            attempts_left=event.attempts_left,
+        )
+
+    async def _capture_completed(self, event: m.CaptureCompleted) -> None:
+        live = await self._open(event.call_id, event.payment_id)
+        if live is None:
+            return
+        live.collecting = None
+        if await self._context.write(lambda session: self._complete(session, event.payment_id, event.token)):
+            await self._context.show_payment(event.payment_id)
+        self._publish("capture.completed", live, None)
+        self._context.tasks.start(self._read_card(event.payment_id), f"card:{event.payment_id}")
+
+    def _complete(self, session: Session, payment_id: str, token: str) -> bool:
+        row = payment_for_change(session, payment_id)
+        if row.state != PaymentState.CAPTURING.value or missing_fields(row):
+            return False
+        row.token = token
+        move(session, row, PaymentEvent.CAPTURE_COMPLETED, self._context.now())
+        return True
+
+    async def _capture_ended(self, event: m.CaptureEnded) -> None:
+        live = await self._open(event.call_id, event.payment_id)
+        if live is None:
+            return
+        error = event.error.value if event.error else None
+
+        def record(session: Session) -> None:
+            row = payment_for_change(session, event.payment_id)
+            tell(session, row, "capture_ended", self._context.now(), detail={"error": error})
+
+        await self._context.write(record)
+        self._context.live.close(event.payment_id)
+        self._publish("capture.ended", live, None, error=error)
+        self._owners.pop(event.payment_id, None)
+
+    async def _read_card(self, payment_id: str) -> None:
+        """Ask the vault for brand, last four and the code's time, and show them."""
+        for pause_s in (0.0, 0.0, 0.3, 1.0, 2.0, 5.0):
+            await asyncio.sleep(pause_s)
+            before = await self._context.read(lambda session: _captured(session, payment_id))
+            try:
+                card = await self._context.deps.vault.card(payment_id)
+            except VaultError:
+                continue
+            # A summary that was overtaken by the next field is worth nothing: ask again.
+            if card is None or await self._context.write(
+                lambda session: self._record_card(session, payment_id, before, card)
+            ):
+                break
+        else:
+            _log.warning("card_summary_not_read", payment_id=payment_id)
+            return
+        await self._context.show_payment(payment_id, "payment.updated")
+
+    def _record_card(
+        self, session: Session, payment_id: str, before: tuple[str, ...], card: CardSummary
+    ) -> bool:
+        row = payment_for_change(session, payment_id)
+        if _captured(session, payment_id) != before:
+            return False
+        row.brand, row.last4, row.expiry = card.brand, card.last4, card.expiry
+        row.code_expires_at = None
+        if card.security_code_seconds_left is not None:
+            row.code_expires_at = self._context.now() + timedelta(seconds=card.security_code_seconds_left)
+        gone = _CODE.value in row.stored and not card.has_security_code
+        if gone and row.state == PaymentState.READY.value:
+            expire_code(session, row, self._context)
+        return True
+
+    # ---- after a reconnect -----------------------------------------------------------------------------
+
+    async def _hello(self, sender_id: str, event: m.Hello) -> None:
+        await self._calls.hello(sender_id, event)
+        for snapshot in event.calls:
+            if snapshot.payment_id is not None:
+                await self._repair_capture(snapshot, snapshot.payment_id)
+
+    async def _repair_capture(self, snapshot: m.CallSnapshot, payment_id: str) -> None:
+        """Fill the live view from the cell's snapshot and move the payment to where the cell is."""
+        live = await self._open(snapshot.call_id, payment_id)
+        if live is None:
+            return
+        live.collecting = snapshot.collecting
+        for field, digits in snapshot.digits.items():
+            live.of(field).digits = digits
+        for field in snapshot.stored:
+            live.of(field).state = "stored"
+
+        def record(session: Session) -> str:
+            row = payment_for_change(session, payment_id)
+            if row.state == PaymentState.CREATED.value:
+                move(session, row, PaymentEvent.CAPTURE_STARTED, self._context.now())
+            if row.state == PaymentState.CAPTURING.value:
+                row.token = snapshot.token or row.token
+                waiting = {snapshot.collecting} if snapshot.collecting else set()
+                row.stored = in_order([*row.stored, *(f.value for f in snapshot.stored if f not in waiting)])
+                if not waiting and not missing_fields(row) and row.token:
+                    move(session, row, PaymentEvent.CAPTURE_COMPLETED, self._context.now())
+            return row.state
+
+        state = PaymentState(await self._context.write(record))
+        await self._context.show_payment(payment_id)
+        self._context.tasks.start(self._read_card(payment_id), f"card:{payment_id}")
+        if state in FINAL_FOR_CAPTURE or state is PaymentState.CANCELLED:
+            self._captures.end_soon(payment_id)
+
+
+def _owner(session: Session, payment_id: str) -> tuple[str | None] | None:
+    row = session.get(PaymentRow, payment_id)
+    return None if row is None else (row.operator_id,)
+
+
+def _captured(session: Session, payment_id: str) -> tuple[str, ...]:
+    """What the vault should have of the payment's card: another value means that a field came or went."""
+    row = session.get(PaymentRow, payment_id)
+    return () if row is None else (row.state, row.token or "", *row.stored)

@@ -1,0 +1,78 @@
+"""Roles, what each may do, and who is asking.
+
+Rules: nothing is allowed unless it stands here. An API key has the permissions of its scopes, a person those of
+the role.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Permission(StrEnum):
+    """What a route can ask for."""
+
+    SEE_CALLS = "see-calls"
+    SEE_PAYMENTS = "see-payments"
+    TAKE_PAYMENTS = "take-payments"
+    SETTLE = "settle"
+    VOID = "void"
+    REFUND = "refund"
+    SEE_ALL = "see-all"
+    SEE_REPORTS = "see-reports"
+    EXPORT = "export"
+    MANAGE_PEOPLE = "manage-people"
+    MANAGE_KEYS = "manage-keys"
+    SEE_AUDIT = "see-audit"
+    OWN_ACCOUNT = "own-account"
+
+
+class Role(StrEnum):
+    """What a person is."""
+
+    OPERATOR = "operator"
+    SUPERVISOR = "supervisor"
+    ADMINISTRATOR = "administrator"
+    AUDITOR = "auditor"
+
+
+_P = Permission
+_OPERATOR = frozenset({_P.SEE_CALLS, _P.SEE_PAYMENTS, _P.TAKE_PAYMENTS, _P.SETTLE, _P.VOID, _P.OWN_ACCOUNT})
+_SUPERVISOR = _OPERATOR | {_P.REFUND, _P.SEE_ALL, _P.SEE_REPORTS, _P.EXPORT}
+
+PERMISSIONS: dict[Role, frozenset[Permission]] = {
+    Role.OPERATOR: _OPERATOR,
+    Role.SUPERVISOR: _SUPERVISOR,
+    Role.ADMINISTRATOR: frozenset(_P),
+    Role.AUDITOR: frozenset(
+        {_P.SEE_CALLS, _P.SEE_PAYMENTS, _P.SEE_ALL, _P.SEE_REPORTS, _P.EXPORT, _P.SEE_AUDIT, _P.OWN_ACCOUNT}
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who is asking: a signed-in person or a program with an API key.
+
+    ``id`` owns idempotency keys; ``operator_id`` is the person's, None for a program.
+    """
+
+    id: str
+    name: str
+    operator_id: str | None
+    permissions: frozenset[Permission]
+    language: str
+    theme: str = "auto"
+    role: Role | None = None
+    session_hash: str | None = None
+    agent_uri: str = ""
+
+    def may(self, permission: Permission) -> bool:
+        """Whether the permission is given."""
+        return permission in self.permissions
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether other operators' calls and payments may be seen."""
+        return Permission.SEE_ALL in self.permissions

@@ -1,0 +1,116 @@
+"""Calls in progress and past."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Query, Response
+from sqlalchemy import select
+
+from paycall.domain.call import CallState
+from paycall.domain.errors import InputError
+from paycall.domain.money import Money
+from paycall.panel.access import InContext, SignedIn
+from paycall.panel.problems import Problem
+from paycall.panel.schemas import Call, Calls, CreatePayment, Id, Payment, TestCall
+from paycall.panel.services.captures import NewPayment
+from paycall.panel.services.services import InServices
+from paycall.panel.services.views import call_view, localise_payment
+from paycall.panel.services.visibility import call_for, calls_of, payment_for
+from paycall.store.database import reading
+from paycall.store.tables import CallRow
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": text}
+    for status, text in (
+        (401, "not signed in"),
+        (403, "not allowed, or sent by another site's page"),
+        (404, "there is no such thing, or it is not yours to see"),
+        (409, "not in this state"),
+        (413, "too large"),
+        (422, "not valid; the input is not repeated"),
+        (503, "the cell or the vault did not answer"),
+    )
+}
+router = APIRouter(prefix="/api/v1", tags=["calls"], responses=PROBLEMS)
+
+
+class KeyMissingError(InputError):
+    """A payment was asked for without an Idempotency-Key."""
+
+    code = "idempotency-key-required"
+    text = "send an Idempotency-Key header with at most 200 visible characters"
+    http_status = 400
+
+
+@router.get("/calls", name="list_calls")
+def list_calls(
+    principal: SignedIn,
+    context: InContext,
+    state: Literal["current", "ended", "all"] = "current",
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> Calls:
+    """Calls that you may see, the newest first; by default those in progress."""
+    query = select(CallRow).where(calls_of(principal)).order_by(CallRow.started_at.desc()).limit(limit)
+    if state == "current":
+        query = query.where(CallRow.state != CallState.ENDED.value)
+    elif state == "ended":
+        query = query.where(CallRow.state == CallState.ENDED.value)
+    with reading(context.deps.database) as session:
+        return Calls(calls=[Call(**call_view(session, row)) for row in session.scalars(query)])
+
+
+@router.get("/calls/{call_id}", name="get_call")
+def get_call(call_id: Id, principal: SignedIn, context: InContext) -> Call:
+    """One call."""
+    with reading(context.deps.database) as session:
+        return Call(**call_view(session, call_for(session, call_id, principal)))
+
+
+@router.post("/calls/{call_id}/hang-up", name="hang_up", status_code=202)
+async def hang_up(call_id: Id, principal: SignedIn, context: InContext) -> Response:
+    """End the call; ``call.ended`` follows."""
+    await context.read(lambda session: call_for(session, call_id, principal))
+    await context.deps.calls.hang_up(call_id)
+    return Response(status_code=202)
+
+
+@router.post("/test-calls", name="start_test_call", status_code=202)
+async def start_test_call(principal: SignedIn, services: InServices) -> TestCall:
+    """Let a scripted caller call you; ``call.arrived`` follows."""
+    return TestCall(test_call_id=await services.test_calls.start(principal))
+
+
+@router.post(
+    "/calls/{call_id}/payments",
+    name="create_payment",
+    status_code=201,
+    responses={
+        200: {"model": Payment, "description": "this Idempotency-Key was used before: the same payment"},
+        400: {"model": Problem, "description": "no Idempotency-Key"},
+    },
+)
+async def create_payment(
+    call_id: Id,
+    body: CreatePayment,
+    response: Response,
+    principal: SignedIn,
+    context: InContext,
+    services: InServices,
+    idempotency_key: Annotated[str | None, Header()] = None,
+) -> Payment:
+    """Start a payment: the agent leg is masked and the caller is asked for the fields."""
+    if not idempotency_key or len(idempotency_key) > 200 or not idempotency_key.isprintable():
+        raise KeyMissingError
+    new = NewPayment(
+        money=Money(body.amount_minor, body.currency),
+        reference=body.reference,
+        description=body.description,
+        fields=body.fields,
+    )
+    payment_id, fresh = await services.captures.create(call_id, new, idempotency_key, principal)
+    response.status_code = 201 if fresh else 200
+    view = await context.read(
+        lambda session: context.view_of_payment(session, payment_for(session, payment_id, principal))
+    )
+    return Payment(**localise_payment(view, principal.language))

@@ -1,0 +1,132 @@
+"""Payments: capture, charge, cancel, settle, void, refund.
+
+What takes time is answered with 202 as soon as it is written down; the outcome follows as ``payment.*`` events.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from sqlalchemy import select
+
+from paycall.domain.payment import PaymentState
+from paycall.panel.access import InContext, SignedIn
+from paycall.panel.roles import Principal
+from paycall.panel.routes.calls import PROBLEMS
+from paycall.panel.schemas import Authorize, Id, Payment, Payments, Refund, TakeFields
+from paycall.panel.services.context import Context
+from paycall.panel.services.services import InServices
+from paycall.panel.services.views import localise_payment
+from paycall.panel.services.visibility import payment_for, payments_of
+from paycall.store.database import reading
+from paycall.store.tables import PaymentRow
+
+router = APIRouter(prefix="/api/v1", tags=["payments"], responses=PROBLEMS)
+
+
+@router.get("/payments", name="list_payments")
+def list_payments(
+    principal: SignedIn,
+    context: InContext,
+    call_id: Id | None = None,
+    state: PaymentState | None = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> Payments:
+    """Payments that you may see, the newest first."""
+    query = (
+        select(PaymentRow).where(payments_of(principal)).order_by(PaymentRow.created_at.desc()).limit(limit)
+    )
+    if call_id is not None:
+        query = query.where(PaymentRow.call_id == call_id)
+    if state is not None:
+        query = query.where(PaymentRow.state == state.value)
+    with reading(context.deps.database) as session:
+        views = [context.view_of_payment(session, row) for row in session.scalars(query)]
+    return Payments(payments=[Payment(**localise_payment(view, principal.language)) for view in views])
+
+
+@router.get("/payments/{payment_id}", name="get_payment")
+async def get_payment(payment_id: Id, principal: SignedIn, context: InContext) -> Payment:
+    """One payment: state, fields and their progress, attempts."""
+    return await _shown(context, payment_id, principal)
+
+
+@router.post("/payments/{payment_id}/capture", name="capture_fields", status_code=202)
+async def capture_fields(
+    payment_id: Id, body: TakeFields, principal: SignedIn, context: InContext, services: InServices
+) -> Payment:
+    """Ask the caller for these fields (again); the others are kept."""
+    await services.captures.take(payment_id, body.fields, principal)
+    return await _shown(context, payment_id, principal)
+
+
+@router.delete("/payments/{payment_id}/capture", name="end_capture", status_code=202)
+async def end_capture(
+    payment_id: Id, principal: SignedIn, context: InContext, services: InServices
+) -> Payment:
+    """End the capture on your own word: the mask comes off two seconds after the last key at the earliest."""
+    await services.captures.end(payment_id, principal)
+    return await _shown(context, payment_id, principal)
+
+
+@router.post("/payments/{payment_id}/authorize", name="authorize_payment", status_code=202)
+async def authorize_payment(
+    payment_id: Id,
+    principal: SignedIn,
+    context: InContext,
+    services: InServices,
+    body: Authorize | None = None,
+) -> Payment:
+    """Charge the captured card. 409 ``possible-duplicate`` asks for ``confirm_duplicate``."""
+    confirmed = body is not None and body.confirm_duplicate
+    await services.authorizations.authorize(payment_id, principal, confirm_duplicate=confirmed)
+    return await _shown(context, payment_id, principal)
+
+
+@router.post("/payments/{payment_id}/cancel", name="cancel_payment", status_code=202)
+async def cancel_payment(
+    payment_id: Id, principal: SignedIn, context: InContext, services: InServices
+) -> Payment:
+    """Call the payment off; the capture ends and the vault forgets the card."""
+    await services.captures.cancel(payment_id, principal)
+    return await _shown(context, payment_id, principal)
+
+
+@router.post("/payments/{payment_id}/settle", name="settle_payment", status_code=202)
+async def settle_payment(
+    payment_id: Id, principal: SignedIn, context: InContext, services: InServices
+) -> Payment:
+    """Take the approved amount (and keep an approval that came late)."""
+    await services.operations.request(payment_id, "settle", principal)
+    return await _shown(context, payment_id, principal)
+
+
+@router.post("/payments/{payment_id}/void", name="void_payment", status_code=202)
+async def void_payment(
+    payment_id: Id, principal: SignedIn, context: InContext, services: InServices
+) -> Payment:
+    """Release the approved amount."""
+    await services.operations.request(payment_id, "void", principal)
+    return await _shown(context, payment_id, principal)
+
+
+@router.post("/payments/{payment_id}/refund", name="refund_payment", status_code=202)
+async def refund_payment(
+    payment_id: Id,
+    principal: SignedIn,
+    context: InContext,
+    services: InServices,
+    body: Refund | None = None,
+) -> Payment:
+    """Give back an amount, or all that is left."""
+    amount = body.amount_minor if body is not None else None
+    await services.operations.request(payment_id, "refund", principal, amount)
+    return await _shown(context, payment_id, principal)
+
+
+async def _shown(context: Context, payment_id: str, principal: Principal) -> Payment:
+    view = await context.read(
+        lambda session: context.view_of_payment(session, payment_for(session, payment_id, principal))
+    )
+    return Payment(**localise_payment(view, principal.language))

@@ -1,0 +1,58 @@
+"""Signing in and out, for programs and for the page's form."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from paycall.panel.access import InContext, SignedIn
+from paycall.panel.roles import Principal
+from paycall.panel.schemas import Operator, Session, SignIn
+from paycall.panel.services.sessions import COOKIE
+from paycall.panel.services.signing_in import sign_in, sign_out
+
+router = APIRouter(prefix="/api/v1", tags=["session"])
+
+
+@router.post("/session", name="open_session", responses={403: {"description": "wrong, or locked"}})
+def open_session(body: SignIn, request: Request, response: Response, context: InContext) -> Session:
+    """Sign in with name and password; the answer sets the cookie."""
+    principal, cookie = sign_in(context, body.name, body.password, address_of(request))
+    set_cookie(request, response, cookie)
+    return Session(operator=_operator(principal))
+
+
+@router.get("/session", name="get_session")
+def get_session(principal: SignedIn) -> Session:
+    """Who is signed in."""
+    return Session(operator=_operator(principal))
+
+
+@router.delete("/session", name="close_session", status_code=204)
+def close_session(principal: SignedIn, request: Request, context: InContext) -> Response:
+    """Sign out."""
+    sign_out(context, principal, address_of(request))
+    response = Response(status_code=204)
+    response.delete_cookie(COOKIE, path="/")
+    return response
+
+
+def set_cookie(request: Request, response: Response, cookie: str) -> None:
+    """Hand the cookie to the browser, for its own requests to us only."""
+    response.set_cookie(
+        COOKIE, cookie, httponly=True, samesite="lax", secure=request.url.scheme == "https", path="/"
+    )
+
+
+def address_of(request: Request) -> str:
+    """Where the request came from, for the audit."""
+    return request.client.host if request.client else ""
+
+
+def _operator(principal: Principal) -> Operator:
+    return Operator(
+        id=principal.id,
+        name=principal.name,
+        role=principal.role.value if principal.role else "",
+        language=principal.language,
+        permissions=sorted(principal.permissions),
+    )

@@ -1,0 +1,88 @@
+"""The sign-in page. It works without any script."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import ClassVar
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from paycall.domain.errors import PaycallError
+from paycall.panel.access import InContext, SignedIn
+from paycall.panel.pages import Page, language_of, render, safe_next, site_name
+from paycall.panel.problems import status_of
+from paycall.panel.routes.session import address_of, set_cookie
+from paycall.panel.services.sessions import COOKIE
+from paycall.panel.services.signing_in import sign_in, sign_out
+
+router = APIRouter(include_in_schema=False)
+
+
+@dataclass(frozen=True)
+class SignInPage(Page):
+    """Name and password; ``error`` is a problem's code."""
+
+    template: ClassVar[str] = "sign_in.html"
+    next: str
+    error: str | None
+    name: str
+
+
+@router.get("/sign-in", name="sign_in_page")
+def sign_in_page(request: Request, next: str = "/") -> Response:  # noqa: A002 - the parameter's name in the URL
+    """The form."""
+    if request.state.principal is not None:
+        return RedirectResponse(safe_next(next), status_code=303)
+    return _page(request, safe_next(next))
+
+
+@router.post("/sign-in", name="sign_in_form")
+async def sign_in_form(request: Request, context: InContext) -> Response:
+    """Sign in and go on to where the person wanted to be."""
+    form = await read_form(request)
+    target = safe_next(form.get("next", "/"))
+    name = form.get("name", "")[:60]
+    try:
+        _, cookie = await asyncio.to_thread(
+            sign_in, context, name, form.get("password", "")[:200], address_of(request)
+        )
+    except PaycallError as error:
+        return _page(request, target, error=error.code, name=name, status=status_of(error))
+    response = RedirectResponse(target, status_code=303)
+    set_cookie(request, response, cookie)
+    return response
+
+
+@router.post("/sign-out", name="sign_out_form")
+def sign_out_form(request: Request, principal: SignedIn, context: InContext) -> Response:
+    """Sign out."""
+    sign_out(context, principal, address_of(request))
+    response = RedirectResponse("/sign-in", status_code=303)
+    response.delete_cookie(COOKIE, path="/")
+    return response
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """The fields of an urlencoded form, the first of each name."""
+    body = (await request.body()).decode("utf-8", "replace")
+    return {
+        name: values[0] for name, values in parse_qs(body, keep_blank_values=True, max_num_fields=50).items()
+    }
+
+
+def _page(
+    request: Request, target: str, *, error: str | None = None, name: str = "", status: int = 200
+) -> HTMLResponse:
+    page = SignInPage(
+        principal=None,
+        language=language_of(request),
+        site_name=site_name(request),
+        here="sign-in",
+        next=target,
+        error=error,
+        name=name,
+    )
+    return render(page, status)

@@ -1,0 +1,246 @@
+"""What the API takes and gives, as OpenAPI describes it. Closed against unknown names; errors hide the input."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from paycall.domain.fields import DEFAULT_FIELDS
+from paycall.domain.fields import Field as CardField
+from paycall.domain.ids import ID_PATTERN
+from paycall.domain.money import MAX_AMOUNT_MINOR
+from paycall.domain.payment import PaymentState
+
+Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
+Amount = Annotated[
+    int, Field(gt=0, le=MAX_AMOUNT_MINOR, strict=True, description="in minor units, e.g. cents")
+]
+# Free text of an operator. Control characters are refused: they have no business in an order number.
+Text = Annotated[
+    str, StringConstraints(max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$", strip_whitespace=True)
+]
+
+
+class Request(BaseModel):
+    """Base of what is taken."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, frozen=True)
+
+
+class Answer(BaseModel):
+    """Base of what is given."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class SignIn(Request):
+    """Name, password and, where the account has one, the one-time code."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=60)]
+    password: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    code: Annotated[str, StringConstraints(max_length=20)] | None = None
+
+
+class CreatePayment(Request):
+    """A payment on a call. ``fields`` are asked of the caller in their natural order."""
+
+    amount_minor: Amount
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+    reference: Text = ""
+    description: Text = ""
+    fields: Annotated[tuple[CardField, ...], Field(min_length=1, max_length=4)] = DEFAULT_FIELDS
+
+
+class TakeFields(Request):
+    """Fields to ask the caller for (again)."""
+
+    fields: Annotated[tuple[CardField, ...], Field(min_length=1, max_length=4)]
+
+
+class Authorize(Request):
+    """``confirm_duplicate``: charge although the same card was charged the same amount a moment ago."""
+
+    confirm_duplicate: bool = False
+
+
+class Refund(Request):
+    """``amount_minor`` left out gives back all that is left."""
+
+    amount_minor: Amount | None = None
+
+
+class Operator(Answer):
+    """The person who is signed in."""
+
+    id: str
+    name: str
+    role: str
+    language: str
+    permissions: list[str]
+
+
+class Session(Answer):
+    """A session that was opened."""
+
+    operator: Operator
+
+
+class Call(Answer):
+    """A call in progress or past."""
+
+    id: str
+    state: Literal["ringing", "connected", "ended"]
+    direction: Literal["inbound", "outbound"]
+    caller: str
+    called: str
+    agent_uri: str
+    masked: bool
+    alarm: str | None
+    agent_leg_keys: int = Field(
+        description="keys that the independent listener heard on the agent leg: evidence"
+    )
+    test: bool
+    operator: str | None
+    operator_id: str | None
+    customer_name: str
+    customer_note: str
+    payment_id: str | None = Field(description="the newest payment of the call")
+    started_at: datetime
+    connected_at: datetime | None
+    ended_at: datetime | None
+    end_reason: str | None
+
+
+class Calls(Answer):
+    """Calls, the newest first."""
+
+    calls: list[Call]
+
+
+class FieldView(Answer):
+    """A field: how many digits are there, never which."""
+
+    field: CardField
+    state: Literal["waiting", "collecting", "stored", "failed"]
+    digits: int
+    error: str | None
+    error_digits: int = Field(description="how many digits the refused field had")
+    attempts_left: int | None
+    seconds_left: float | None
+
+
+class Card(Answer):
+    """What may be shown of a card."""
+
+    brand: str | None
+    last4: str | None
+    expiry: str | None
+
+
+class DeclineView(Answer):
+    """Why it was declined, who declined, what may be tried, and what to say in the reader's language."""
+
+    reason: str
+    declined_by: str
+    retry: str
+    raw_code: str | None
+    correct: list[str]
+    next_steps: list[str]
+    happened: str
+    say: str
+
+
+class Attempt(Answer):
+    """One authorization."""
+
+    id: str
+    number: int
+    state: Literal["authorizing", "approved", "declined", "unknown", "reversed", "not_sent"]
+    amount_minor: int
+    currency: str
+    acquirer: str | None
+    acquirer_reference: str | None
+    authorization_code: str | None
+    avs_result: str | None
+    code_result: str | None
+    decline: DeclineView | None
+    error: str | None
+    started_at: datetime
+    answered_at: datetime | None
+
+
+class Operation(Answer):
+    """A settle, void or refund."""
+
+    id: str
+    kind: Literal["settle", "void", "refund"]
+    state: Literal["pending", "done", "failed"]
+    amount_minor: int
+    currency: str
+    acquirer_reference: str | None
+    error: str | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class Step(Answer):
+    """A next step that the decline allows; ``fields`` go to ``/capture``, none means charge or stop."""
+
+    step: str
+    fields: list[CardField]
+
+
+class Payment(Answer):
+    """A payment with its fields, attempts and operations."""
+
+    id: str
+    call_id: str
+    state: PaymentState
+    amount_minor: int
+    currency: str
+    reference: str
+    description: str
+    operator: str | None
+    operator_id: str | None
+    fields: list[FieldView]
+    missing: list[CardField]
+    capture_open: bool
+    collecting: CardField | None
+    masked: bool
+    call_open: bool
+    brand: str | None
+    card: Card | None
+    token: str | None
+    security_code_seconds_left: float | None
+    attempts: list[Attempt]
+    operations: list[Operation]
+    refunded_minor: int
+    decision_deadline: datetime | None = Field(
+        description="a late approval is voided then, unless it is settled"
+    )
+    actions: list[str]
+    next_steps: list[Step]
+    created_at: datetime
+    updated_at: datetime
+
+
+class Payments(Answer):
+    """Payments, the newest first."""
+
+    payments: list[Payment]
+
+
+class TestCall(Answer):
+    """A scripted call that was started."""
+
+    __test__ = False
+
+    test_call_id: str
+
+
+class Health(Answer):
+    """The panel answers."""
+
+    status: Literal["ok"] = "ok"

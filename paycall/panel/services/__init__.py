@@ -1,0 +1,1 @@
+"""What the panel does: calls, captures, payments, people. No HTTP in here."""

@@ -1,0 +1,203 @@
+"""People who may sign in: names, passwords, lock-out.
+
+Rules (PCI DSS 8.3): at least 12 characters with letters and digits, none of the last four, locked for 30 minutes
+after 10 wrong tries. Whether a name exists is not told: not by words and not by time.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from paycall.domain.errors import InputError, NotAllowedError, NotFoundError
+from paycall.domain.ids import new_id
+from paycall.panel.roles import Role
+from paycall.store.tables import OperatorRow, SessionRow
+
+MAX_TRIES = 10
+LOCKED_FOR = timedelta(minutes=30)
+MIN_LENGTH = 12
+_REMEMBERED = 4
+_WORDS = "abcdefghjkmnpqrstuvwxyz"
+_HASHER = PasswordHasher()
+# Verified when there is no such name, so that the answer takes as long.
+_NOBODY = _HASHER.hash(secrets.token_urlsafe(16))
+
+
+class SignInError(NotAllowedError):
+    """Name or password is wrong; it is not told which."""
+
+    code = "sign-in-failed"
+    text = "the name or the password is wrong"
+
+
+class LockedError(NotAllowedError):
+    """Too many wrong tries, or an administrator locked the account."""
+
+    code = "locked"
+    text = "this account is locked; wait half an hour or ask an administrator"
+
+
+class WeakPasswordError(InputError):
+    """The password does not meet the rules."""
+
+    code = "weak-password"
+    text = "a password needs at least 12 characters with letters and digits, and none of the last four"
+
+
+def check_password_rules(password: str) -> None:
+    """Refuse a password that is too simple.
+
+    Raises
+    ------
+    WeakPasswordError
+        If it is shorter than 12 characters, or has no letter, or no digit.
+    """
+    long_enough = MIN_LENGTH <= len(password) <= 200
+    if not (long_enough and any(c.isalpha() for c in password) and any(c.isdigit() for c in password)):
+        raise WeakPasswordError
+
+
+def new_password() -> str:
+    """A password to hand out once: 20 characters in four groups."""
+    groups = ["".join(secrets.choice(_WORDS) for _ in range(4)) for _ in range(3)]
+    return "-".join([*groups, f"{secrets.randbelow(9000) + 1000}"])
+
+
+def add_operator(
+    session: Session,
+    name: str,
+    role: Role,
+    now: datetime,
+    *,
+    password: str | None = None,
+    display_name: str = "",
+    language: str = "en",
+    agent_uri: str = "",
+    must_change_password: bool = True,
+) -> tuple[str, str]:
+    """Make an account; gives its id and its first password.
+
+    Raises
+    ------
+    InputError
+        If the name is taken or not usable.
+    """
+    plain = name.strip().lower()
+    if not plain or len(plain) > 60 or not all(c.isalnum() or c in "._-@" for c in plain):
+        raise InputError("a name has 1 to 60 letters, digits, dots, dashes or @")
+    if by_name(session, plain) is not None:
+        raise InputError("this name is taken")
+    first = password or new_password()
+    check_password_rules(first)
+    row = OperatorRow(
+        id=new_id("oper"),
+        name=plain,
+        display_name=display_name.strip() or name.strip(),
+        role=role.value,
+        password_hash=_HASHER.hash(first),
+        old_password_hashes=[],
+        must_change_password=must_change_password,
+        failed_tries=0,
+        locked=False,
+        language=language,
+        theme="auto",
+        agent_uri=agent_uri,
+        created_at=now,
+    )
+    session.add(row)
+    session.flush()
+    return row.id, first
+
+
+def by_name(session: Session, name: str) -> OperatorRow | None:
+    """The account of this name."""
+    return session.scalars(select(OperatorRow).where(OperatorRow.name == name.strip().lower())).first()
+
+
+def account_named(session: Session, name: str) -> OperatorRow:
+    """The account of this name.
+
+    Raises
+    ------
+    NotFoundError
+        If there is none.
+    """
+    row = by_name(session, name)
+    if row is None:
+        raise NotFoundError("there is no account of this name")
+    return row
+
+
+def count_operators(session: Session) -> int:
+    """How many accounts there are."""
+    return session.scalar(select(func.count()).select_from(OperatorRow)) or 0
+
+
+def set_password(session: Session, row: OperatorRow, password: str, *, must_change: bool) -> None:
+    """Give an account another password; every other session of it ends.
+
+    Raises
+    ------
+    WeakPasswordError
+        If it breaks the rules or is one of the last four.
+    """
+    check_password_rules(password)
+    known = [row.password_hash, *row.old_password_hashes] if row.password_hash else []
+    if any(_matches(old, password) for old in known[:_REMEMBERED] if old):
+        raise WeakPasswordError
+    row.old_password_hashes = [old for old in known if old][: _REMEMBERED - 1]
+    row.password_hash = _HASHER.hash(password)
+    row.must_change_password = must_change
+    row.failed_tries = 0
+    row.locked_until = None
+    end_sessions(session, row.id)
+
+
+def end_sessions(session: Session, operator_id: str) -> None:
+    """Sign the person out everywhere."""
+    for found in session.scalars(select(SessionRow).where(SessionRow.operator_id == operator_id)):
+        session.delete(found)
+
+
+def check_sign_in(session: Session, name: str, password: str, now: datetime) -> OperatorRow | None:
+    """The account if name and password are right, else None (the try is counted).
+
+    Raises
+    ------
+    LockedError
+        If the account is locked, whatever the password.
+    """
+    row = session.scalars(
+        select(OperatorRow).where(OperatorRow.name == name.strip().lower()).with_for_update()
+    ).first()
+    if row is None or row.password_hash is None:
+        _matches(_NOBODY, password)
+        return None
+    if row.locked or (row.locked_until is not None and row.locked_until > now):
+        _matches(_NOBODY, password)
+        raise LockedError
+    if not _matches(row.password_hash, password):
+        row.failed_tries += 1
+        if row.failed_tries >= MAX_TRIES:
+            row.failed_tries = 0
+            row.locked_until = now + LOCKED_FOR
+        return None
+    row.failed_tries = 0
+    row.locked_until = None
+    row.last_sign_in_at = now
+    if _HASHER.check_needs_rehash(row.password_hash):
+        row.password_hash = _HASHER.hash(password)
+    return row
+
+
+def _matches(password_hash: str, password: str) -> bool:
+    try:
+        return _HASHER.verify(password_hash, password)
+    except (VerificationError, InvalidHashError):
+        return False

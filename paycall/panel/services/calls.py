@@ -1,0 +1,218 @@
+"""What cells and nodes tell about calls.
+
+Rules: every handler may see the same event twice and must end in the same state. An event is in the database
+when the handler returns. Nothing here waits for a command to a cell: the answer comes over the same connection
+as the events do.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from paycall.control import messages as m
+from paycall.domain.call import CallEvent, CallState, EndReason, next_state
+from paycall.domain.errors import PaycallError
+from paycall.domain.payment import PaymentEvent
+from paycall.panel.services.captures import CaptureService
+from paycall.panel.services.context import Context
+from paycall.panel.services.records import ENDS_WITH_ITS_CALL, move
+from paycall.panel.services.test_calls import TestCallService
+from paycall.store.tables import AuditRow, CallRow, CellRow, OperatorRow, PaymentRow
+
+_log = structlog.get_logger(__name__)
+
+
+class CallService:
+    """Keeps the record of calls."""
+
+    def __init__(self, context: Context, captures: CaptureService, test_calls: TestCallService) -> None:
+        self._context = context
+        self._captures = captures
+        self._test_calls = test_calls
+
+    async def arrived(self, sender_id: str, event: m.CallArrived) -> None:
+        """A caller leg exists."""
+        owner_id = self._test_calls.owner_of(event.test_call_id)
+
+        def record(session: Session) -> bool:
+            if session.get(CallRow, event.call_id) is not None:
+                return False
+            session.add(_new_call(session, sender_id, event, owner_id))
+            return True
+
+        if await self._context.write(record):
+            await self._context.show_call(event.call_id, "call.arrived")
+        self._context.tasks.start(self._route(event), f"route:{event.call_id}", once=True)
+
+    async def _route(self, event: m.CallArrived) -> None:
+        agent_uri = await self._test_calls.agent_uri(event.test_call_id)
+        try:
+            await self._context.deps.calls.route_call(event.call_id, agent_uri)
+        except PaycallError as error:  # the cell has gone its own way by now
+            _log.info("call_not_routed", call_id=event.call_id, code=error.code)
+
+    async def connected(self, event: m.CallConnected) -> None:
+        """Both legs are joined."""
+
+        def record(session: Session) -> bool:
+            row = session.get(CallRow, event.call_id, with_for_update=True)
+            if row is None or row.state != CallState.RINGING.value:
+                return False
+            row.state = next_state(CallState.RINGING, CallEvent.CONNECTED).value
+            row.connected_at = self._context.now()
+            row.agent_uri = event.agent_uri
+            row.operator_id = row.operator_id or _operator_at(session, event.agent_uri)
+            return True
+
+        if await self._context.write(record):
+            await self._context.show_call(event.call_id, "call.connected")
+
+    async def ended(self, call_id: str, reason: EndReason, agent_leg_keys: int = 0) -> None:
+        """Both legs are gone."""
+
+        def record(session: Session) -> tuple[str | None, list[str]] | None:
+            row = session.get(CallRow, call_id, with_for_update=True)
+            if row is None or row.state == CallState.ENDED.value:
+                return None
+            now = self._context.now()
+            row.state = next_state(CallState(row.state), CallEvent.ENDED).value
+            row.ended_at = now
+            row.end_reason = reason.value
+            row.agent_leg_keys = agent_leg_keys
+            row.masked = False
+            cancelled = []
+            for payment in session.scalars(
+                select(PaymentRow)
+                .where(PaymentRow.call_id == call_id, PaymentRow.state.in_(ENDS_WITH_ITS_CALL))
+                .with_for_update()
+            ):
+                move(session, payment, PaymentEvent.CANCELLED, now, detail={"error": reason.value})
+                cancelled.append(payment.id)
+            return row.test_call_id, cancelled
+
+        done = await self._context.write(record)
+        if done is None:
+            return
+        test_call_id, cancelled = done
+        self._context.live.close_call(call_id)
+        await self._context.show_call(call_id, "call.ended")
+        for payment_id in cancelled:
+            await self._context.show_payment(payment_id)
+            self._captures.release(payment_id)
+        self._test_calls.over(test_call_id)
+
+    async def mask_changed(self, event: m.MaskChanged) -> None:
+        """The agent leg is masked, or open."""
+
+        def record(session: Session) -> bool:
+            row = session.get(CallRow, event.call_id, with_for_update=True)
+            if row is None or row.state == CallState.ENDED.value or row.masked == event.masked:
+                return False
+            row.masked = event.masked
+            return True
+
+        if await self._context.write(record):
+            await self._context.show_call(event.call_id, "call.mask")
+
+    async def alarm(self, event: m.SecurityAlarm) -> None:
+        """The mask failed its check; the cell has muted the leg."""
+
+        def record(session: Session) -> bool:
+            row = session.get(CallRow, event.call_id, with_for_update=True)
+            if row is None or row.alarm == event.kind:
+                return False
+            row.alarm = event.kind
+            session.add(
+                AuditRow(at=self._context.now(), action="security-alarm", target=row.id, result=event.kind)
+            )
+            return True
+
+        if await self._context.write(record):
+            _log.error("security_alarm", call_id=event.call_id, reason=event.kind)
+            await self._context.show_call(event.call_id, "call.alarm")
+
+    async def hello(self, sender_id: str, event: m.Hello) -> None:
+        """A cell has (re)connected and tells what it has: whatever it does not have is over."""
+        present = {snapshot.call_id for snapshot in event.calls}
+
+        def record(session: Session) -> tuple[list[str], bool]:
+            cell = session.get(CellRow, sender_id)
+            rebooted = cell is not None and cell.boot_id != event.boot_id
+            session.merge(
+                CellRow(
+                    id=sender_id,
+                    boot_id=event.boot_id,
+                    kind=event.kind,
+                    node_id=event.node_id,
+                    last_seen_at=self._context.now(),
+                )
+            )
+            return _open_calls(session, sender_id, present), rebooted
+
+        gone, rebooted = await self._context.write(record)
+        for call_id in gone:
+            await self.ended(call_id, EndReason.CELL_LOST if rebooted else EndReason.FAILED)
+        for snapshot in event.calls:
+            await self._repair(sender_id, snapshot)
+
+    async def _repair(self, sender_id: str, snapshot: m.CallSnapshot) -> None:
+        """Make the record of one call agree with its cell."""
+        await self.arrived(
+            sender_id,
+            m.CallArrived(**snapshot.model_dump(include=set(m.CallArrived.model_fields) - {"type"})),
+        )
+        if snapshot.connected:
+            await self.connected(m.CallConnected(call_id=snapshot.call_id, agent_uri=snapshot.agent_uri))
+        await self.mask_changed(m.MaskChanged(call_id=snapshot.call_id, masked=snapshot.masked))
+
+    async def cell_lost(self, event: m.CellLost) -> None:
+        """A cell died, and its calls with it."""
+        gone = await self._context.read(lambda session: _open_calls(session, event.cell_id, set()))
+        for call_id in {*gone, *event.call_ids}:
+            await self.ended(call_id, EndReason.CELL_LOST)
+
+
+def _open_calls(session: Session, sender_id: str, but: set[str]) -> list[str]:
+    found = session.scalars(
+        select(CallRow.id).where(CallRow.sender_id == sender_id, CallRow.state != CallState.ENDED.value)
+    )
+    return [call_id for call_id in found if call_id not in but]
+
+
+def _new_call(session: Session, sender_id: str, event: m.CallArrived, owner_id: str | None) -> CallRow:
+    return CallRow(
+        id=event.call_id,
+        sender_id=sender_id,
+        direction=event.direction.value,
+        state=CallState.RINGING.value,
+        caller=event.caller,
+        called=event.called,
+        agent_uri=event.agent_uri,
+        masked=False,
+        test_call_id=event.test_call_id,
+        operator_id=owner_id or _operator_at(session, event.agent_uri),
+        agent_leg_keys=0,
+        started_at=datetime.fromtimestamp(event.started_at, UTC),
+    )
+
+
+def _operator_at(session: Session, agent_uri: str) -> str | None:
+    """The one operator whose phone this is, if exactly one says so."""
+    wanted = plain_uri(agent_uri)
+    found = [
+        row.id
+        for row in session.scalars(
+            select(OperatorRow).where(OperatorRow.agent_uri != "", ~OperatorRow.locked)
+        )
+        if plain_uri(row.agent_uri) == wanted
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def plain_uri(uri: str) -> str:
+    """A SIP URI to compare: without scheme, parameters and capitals."""
+    return uri.strip().lower().removeprefix("sips:").removeprefix("sip:").partition(";")[0]

@@ -1,0 +1,127 @@
+"""What happens by the clock, and what a restart interrupted.
+
+Every second: security codes whose five minutes are over, late approvals that nobody kept, delayed settlements.
+At the start: attempts and operations that were under way are asked for again, under their old ids.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import structlog
+from sqlalchemy import delete, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from paycall.domain.errors import StateError
+from paycall.domain.payment import PaymentState
+from paycall.panel.services.authorizing import AuthorizationService, expire_code
+from paycall.panel.services.captures import CaptureService
+from paycall.panel.services.context import Context
+from paycall.panel.services.operations import OperationService
+from paycall.panel.services.records import payment_for_change
+from paycall.store.tables import AttemptRow, IdempotencyRow, OperationRow, PaymentRow
+
+_log = structlog.get_logger(__name__)
+_ROUND_S = 1.0
+_FORGET_KEYS_AFTER = timedelta(days=2)
+
+
+class Caretaker:
+    """Looks after what no request looks after."""
+
+    def __init__(
+        self,
+        context: Context,
+        captures: CaptureService,
+        authorizations: AuthorizationService,
+        operations: OperationService,
+    ) -> None:
+        self._context = context
+        self._captures = captures
+        self._authorizations = authorizations
+        self._operations = operations
+
+    async def recover(self) -> None:
+        """Take up again what the last run of the panel left in the middle."""
+        attempts, operations, approved = await self._context.read(_unfinished)
+        for attempt_id in attempts:
+            self._authorizations.follow_soon(attempt_id)
+        for operation_id in operations:
+            self._operations.carry_out_soon(operation_id)
+        if self._context.deps.settings.settlement == "immediate":
+            for payment_id in approved:
+                await self._operations.settle_by_itself(payment_id)
+
+    async def run(self) -> None:
+        """Round after round, until cancelled."""
+        await self.recover()
+        while True:
+            try:
+                await self.round()
+            except SQLAlchemyError as error:  # the database is away; it comes back, and so do we
+                _log.error("caretaker_failed", error=type(error).__name__)
+            await asyncio.sleep(_ROUND_S)
+
+    async def round(self) -> None:
+        """Look once at everything that is due."""
+        expired, unkept, due = await self._context.read(self._due)
+        for payment_id in expired:
+            await self._expire(payment_id)
+        for payment_id in unkept:
+            await self._operations.void_by_itself(payment_id)
+        for payment_id in due:
+            await self._operations.settle_by_itself(payment_id)
+
+    def _due(self, session: Session) -> tuple[list[str], list[str], list[str]]:
+        now = self._context.now()
+        expired = session.scalars(
+            select(PaymentRow.id).where(
+                PaymentRow.state == PaymentState.READY.value, PaymentRow.code_expires_at <= now
+            )
+        ).all()
+        approved = select(PaymentRow.id).where(PaymentRow.state == PaymentState.APPROVED.value)
+        unkept = session.scalars(approved.where(PaymentRow.decision_deadline <= now)).all()
+        due = session.scalars(approved.where(PaymentRow.settle_at <= now)).all()
+        return [*expired], [*unkept], [*due]
+
+    async def _expire(self, payment_id: str) -> None:
+        def expire(session: Session) -> str | None:
+            row = payment_for_change(session, payment_id)
+            try:
+                expire_code(session, row, self._context)
+            except StateError:  # it was charged in this very moment
+                return None
+            return row.state
+
+        state = await self._context.write(expire)
+        if state is not None:
+            await self._context.show_payment(payment_id)
+        if state == PaymentState.CANCELLED.value:
+            self._captures.release(payment_id)
+
+    async def tidy(self) -> None:
+        """Forget Idempotency-Keys that nobody will repeat any more."""
+        before = self._context.now() - _FORGET_KEYS_AFTER
+        await self._context.write(
+            lambda session: session.execute(delete(IdempotencyRow).where(IdempotencyRow.created_at < before))
+        )
+
+
+def _unfinished(session: Session) -> tuple[list[str], list[str], list[str]]:
+    attempts = session.scalars(
+        select(AttemptRow.id)
+        .join(PaymentRow, PaymentRow.id == AttemptRow.payment_id)
+        .where(
+            AttemptRow.state.in_(("authorizing", "unknown")),
+            PaymentRow.state.in_((PaymentState.AUTHORIZING.value, PaymentState.UNKNOWN.value)),
+        )
+    ).all()
+    operations = session.scalars(select(OperationRow.id).where(OperationRow.state == "pending")).all()
+    approved = session.scalars(
+        select(PaymentRow.id).where(
+            PaymentRow.state == PaymentState.APPROVED.value, PaymentRow.decision_deadline.is_(None)
+        )
+    ).all()
+    return [*attempts], [*operations], [*approved]

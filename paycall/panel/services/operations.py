@@ -1,0 +1,205 @@
+"""Settle, void and refund: written down before they are sent, repeated under the same id until answered."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from paycall.domain.authorization import OperationOutcome, OperationResult
+from paycall.domain.errors import (
+    AcquirerFault,
+    InputError,
+    NoAnswerError,
+    NotAllowedError,
+    NotFoundError,
+    StateError,
+    VaultError,
+    VaultUnavailableError,
+)
+from paycall.domain.ids import new_id
+from paycall.domain.money import Money
+from paycall.domain.payment import PaymentEvent, PaymentState
+from paycall.panel.roles import Principal
+from paycall.panel.services.captures import CaptureService
+from paycall.panel.services.context import Context
+from paycall.panel.services.records import move, payment_for_change
+from paycall.panel.services.visibility import payment_for
+from paycall.store.tables import AttemptRow, OperationRow, PaymentRow
+
+_REQUESTED = {
+    "settle": PaymentEvent.SETTLE_REQUESTED,
+    "void": PaymentEvent.VOID_REQUESTED,
+    "refund": PaymentEvent.REFUND_REQUESTED,
+}
+_DONE = {"settle": PaymentEvent.SETTLED, "void": PaymentEvent.VOIDED, "refund": PaymentEvent.REFUNDED}
+_FAILED = {
+    "settle": PaymentEvent.SETTLE_FAILED,
+    "void": PaymentEvent.VOID_FAILED,
+    "refund": PaymentEvent.REFUND_FAILED,
+}
+_POLL_FIRST_S = 0.5
+_POLL_LAST_S = 30.0
+
+
+@dataclass(frozen=True)
+class _Order:
+    operation_id: str
+    attempt_id: str
+    kind: str
+    money: Money
+
+
+class OperationService:
+    """Carries out what happens to an approved amount."""
+
+    def __init__(self, context: Context, captures: CaptureService) -> None:
+        self._context = context
+        self._captures = captures
+
+    async def request(
+        self, payment_id: str, kind: str, principal: Principal, amount_minor: int | None = None
+    ) -> None:
+        """Start a settle, void or refund; returns when it is written down, the answer follows as events.
+
+        Parameters
+        ----------
+        kind
+            ``settle``, ``void`` or ``refund``.
+        amount_minor
+            For a refund; None gives back all that is left.
+        """
+
+        def begin(session: Session) -> str:
+            row = payment_for(session, payment_id, principal, for_change=True)
+            if kind == "refund":
+                self._check_limit(row, principal, amount_minor)
+            return self._begin(session, row, kind, principal.operator_id, amount_minor)
+
+        operation_id = await self._context.write(begin)
+        await self._context.show_payment(payment_id)
+        self.carry_out_soon(operation_id)
+
+    def _check_limit(self, row: PaymentRow, principal: Principal, amount_minor: int | None) -> None:
+        limit = self._context.deps.settings.refund_limits_minor.get(
+            principal.role.value if principal.role else ""
+        )
+        amount = row.amount_minor - row.refunded_minor if amount_minor is None else amount_minor
+        if limit is not None and amount > limit:
+            raise NotAllowedError("the amount is above the limit of your role")
+
+    async def settle_by_itself(self, payment_id: str) -> None:
+        """Settle by the site's rule; harmless if somebody was faster."""
+        await self._by_itself(payment_id, "settle")
+
+    async def void_by_itself(self, payment_id: str) -> None:
+        """Void an approval that nobody kept."""
+        await self._by_itself(payment_id, "void")
+
+    async def _by_itself(self, payment_id: str, kind: str) -> None:
+        def begin(session: Session) -> str | None:
+            row = payment_for_change(session, payment_id)
+            if row.state != PaymentState.APPROVED.value:
+                return None
+            return self._begin(session, row, kind, None, None)
+
+        operation_id = await self._context.write(begin)
+        if operation_id is not None:
+            await self._context.show_payment(payment_id)
+            self.carry_out_soon(operation_id)
+
+    def _begin(
+        self, session: Session, row: PaymentRow, kind: str, operator_id: str | None, amount_minor: int | None
+    ) -> str:
+        left = row.amount_minor - row.refunded_minor
+        amount = left if kind == "refund" and amount_minor is None else amount_minor or row.amount_minor
+        now = self._context.now()
+        attempt = session.scalars(
+            select(AttemptRow).where(AttemptRow.payment_id == row.id, AttemptRow.state == "approved")
+        ).first()
+        move(session, row, _REQUESTED[kind], now, by=operator_id, detail={"amount_minor": amount})
+        if attempt is None:
+            raise StateError("no attempt of this payment was approved")
+        if kind == "refund" and not 0 < amount <= left:
+            raise InputError("amount_minor must be more than 0 and at most what is left of the payment")
+        row.decision_deadline = None
+        row.settle_at = None
+        operation = OperationRow(
+            id=new_id("op"),
+            payment_id=row.id,
+            attempt_id=attempt.id,
+            kind=kind,
+            state="pending",
+            amount_minor=amount,
+            currency=row.currency,
+            operator_id=operator_id,
+            created_at=now,
+        )
+        session.add(operation)
+        return operation.id
+
+    def carry_out_soon(self, operation_id: str) -> None:
+        """Send the operation in the background until it is answered."""
+        self._context.tasks.start(self._carry_out(operation_id), f"operation:{operation_id}", once=True)
+
+    async def _carry_out(self, operation_id: str) -> None:
+        order = await self._context.read(lambda session: _order(session, operation_id))
+        pause_s = _POLL_FIRST_S
+        while order is not None:
+            result, error = await self._send(order)
+            if result.outcome in (OperationOutcome.DONE, OperationOutcome.FAILED):
+                await self._answered(order, result, error)
+                return
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, _POLL_LAST_S)
+
+    async def _send(self, order: _Order) -> tuple[OperationResult, str | None]:
+        vault = self._context.deps.vault
+        try:
+            if order.kind == "settle":
+                return await vault.settle(order.operation_id, order.attempt_id, order.money), None
+            if order.kind == "void":
+                return await vault.void(order.operation_id, order.attempt_id), None
+            return await vault.refund(order.operation_id, order.attempt_id, order.money), None
+        except (VaultUnavailableError, NoAnswerError):
+            return OperationResult(OperationOutcome.UNKNOWN), None
+        except (VaultError, AcquirerFault, StateError, NotFoundError) as error:
+            return OperationResult(OperationOutcome.FAILED), error.code
+
+    async def _answered(self, order: _Order, result: OperationResult, error: str | None) -> None:
+        def record(session: Session) -> str | None:
+            operation = session.get(OperationRow, order.operation_id)
+            if operation is None:
+                raise NotFoundError
+            row = payment_for_change(session, operation.payment_id)
+            session.refresh(operation)
+            if operation.state != "pending":
+                return None
+            now = self._context.now()
+            done = result.outcome is OperationOutcome.DONE
+            operation.state = "done" if done else "failed"
+            operation.acquirer_reference = result.acquirer_reference
+            operation.raw_code = result.raw_code
+            operation.error = error
+            operation.finished_at = now
+            event = _DONE[order.kind] if done else _FAILED[order.kind]
+            if done and order.kind == "refund":
+                row.refunded_minor += operation.amount_minor
+                if row.refunded_minor < row.amount_minor:
+                    event = PaymentEvent.PARTLY_REFUNDED
+            move(session, row, event, now, detail={"amount_minor": operation.amount_minor, "error": error})
+            return row.id
+
+        payment_id = await self._context.write(record)
+        if payment_id is not None:
+            await self._context.show_payment(payment_id)
+            self._captures.release(payment_id)
+
+
+def _order(session: Session, operation_id: str) -> _Order | None:
+    row = session.get(OperationRow, operation_id)
+    if row is None or row.state != "pending":
+        return None
+    return _Order(row.id, row.attempt_id, row.kind, Money(row.amount_minor, row.currency))

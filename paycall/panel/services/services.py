@@ -1,0 +1,55 @@
+"""All services of one panel, wired in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from paycall.panel.events import CallEvents
+from paycall.panel.services.authorizing import AuthorizationService
+from paycall.panel.services.calls import CallService
+from paycall.panel.services.captures import CaptureService
+from paycall.panel.services.caretaker import Caretaker
+from paycall.panel.services.context import Context
+from paycall.panel.services.operations import OperationService
+from paycall.panel.services.test_calls import TestCallService
+
+
+@dataclass(frozen=True)
+class Services:
+    """What routes and the hub's handler call."""
+
+    captures: CaptureService
+    authorizations: AuthorizationService
+    operations: OperationService
+    test_calls: TestCallService
+    caretaker: Caretaker
+    events: CallEvents
+
+
+def wire(context: Context) -> Services:
+    """Build the services; nothing starts yet."""
+    captures = CaptureService(context)
+    operations = OperationService(context, captures)
+    authorizations = AuthorizationService(context, captures, operations)
+    test_calls = TestCallService(context)
+    calls = CallService(context, captures, test_calls)
+    return Services(
+        captures=captures,
+        authorizations=authorizations,
+        operations=operations,
+        test_calls=test_calls,
+        caretaker=Caretaker(context, captures, authorizations, operations),
+        events=CallEvents(context, calls, captures),
+    )
+
+
+def _services(request: Request) -> Services:
+    services = request.app.state.services
+    assert isinstance(services, Services)  # noqa: S101 - set by create_app
+    return services
+
+
+InServices = Annotated[Services, Depends(_services)]

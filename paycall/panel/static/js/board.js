@@ -1,0 +1,137 @@
+// The board: follows the events and puts the parts in place that the server renders.
+
+import { fragment } from "./api.js";
+import "./dots.js";
+import { listen } from "./forms.js";
+import { Stream } from "./stream.js";
+import { startClock, tick, until } from "./timers.js";
+
+const CALL = ["arrived", "connected", "ended", "mask", "alarm", "claimed", "updated"].map((n) => `call.${n}`);
+const CAPTURE = ["started", "field", "progress", "stored", "failed", "completed", "ended"].map((n) => `capture.${n}`);
+const PAYMENT = [
+  "created", "capturing", "ready", "authorizing", "approved", "declined", "unknown", "reversed", "cancelled",
+  "settling", "settled", "settle_failed", "voiding", "voided", "void_failed", "refunding", "refunded",
+  "partly_refunded", "refund_failed", "updated",
+].map((n) => `payment.${n}`);
+
+const board = document.getElementById("board");
+const announcer = document.getElementById("announcer");
+const connection = document.getElementById("connection");
+const stale = document.getElementById("stale");
+const shown = new Map(); // part -> the server's text of it, to leave alone what has not changed
+let front = document.querySelector("[data-front]")?.dataset.front ?? "";
+let loading = false;
+let loadAgain = false;
+// The newest count of each field: a part that was rendered a moment ago must not take a dot away again.
+const progress = new Map();
+
+function place(part) {
+  const old = board.querySelector(`[data-part="${part.dataset.part}"]`);
+  const text = part.innerHTML;
+  if (!old || shown.get(part.dataset.part) === text) return;
+  shown.set(part.dataset.part, text);
+  const focused = old.contains(document.activeElement) ? document.activeElement : null;
+  const focusedId = focused?.id;
+  const typed = focused?.dataset?.call;
+  old.replaceChildren(...part.childNodes);
+  if (!focused) return;
+  const again = (focusedId && document.getElementById(focusedId)) ||
+    (typed && old.querySelector(`[data-call="${CSS.escape(typed)}"]`)) ||
+    old.querySelector(".primary");
+  again?.focus({ preventScroll: true });
+}
+
+function announce() {
+  const text = board.querySelector("[data-announcement]")?.textContent.trim() ?? "";
+  if (text && announcer.textContent !== text) announcer.textContent = text;
+}
+
+async function load(follow = true) {
+  if (loading) {
+    loadAgain = true;
+    return;
+  }
+  loading = true;
+  try {
+    do {
+      loadAgain = false;
+      progress.clear();
+      const page = await fragment(`/fragments/board?call=${encodeURIComponent(front)}&follow=${follow}`);
+      for (const part of page.querySelectorAll("[data-part]")) place(part);
+      front = board.querySelector("[data-front]")?.dataset.front ?? "";
+      for (const [field, item] of progress) show(field, item);
+    } while (loadAgain);
+    tick();
+    announce();
+  } catch {
+    setTimeout(() => load(follow), 1500);
+  } finally {
+    loading = false;
+  }
+}
+
+function show(fieldName, item) {
+  const row = board.querySelector(`[data-payment="${CSS.escape(item.payment_id)}"] [data-field="${CSS.escape(fieldName)}"]`);
+  if (!row) return;
+  row.className = "field collecting";
+  const dots = row.querySelector("field-dots");
+  dots.setAttribute("state", "collecting");
+  dots.removeAttribute("last4");
+  dots.setAttribute("brand", item.brand ?? "");
+  dots.setAttribute("digits", String(item.digits));
+  const brand = row.querySelector("[data-brand]");
+  if (brand && brand.dataset.brand !== (item.brand ?? "")) {
+    brand.dataset.brand = item.brand ?? "";
+    brand.className = `card-brand ${item.brand ?? ""}`;
+    brand.textContent = item.brand ? brandName(item.brand) : "";
+  }
+  row.querySelector(".field-error")?.remove();
+  const countdown = row.querySelector(".countdown.keys");
+  if (countdown) countdown.dataset.until = until(item.seconds);
+}
+
+const NAMES = { visa: "Visa", mastercard: "Mastercard", amex: "American Express", discover: "Discover", jcb: "JCB",
+  diners: "Diners Club", unionpay: "UnionPay", maestro: "Maestro", mir: "Mir", prostir: "Prostir" };
+
+function brandName(brand) {
+  return NAMES[brand] ?? brand;
+}
+
+function take({ name, data }) {
+  if (name === "capture.progress") {
+    progress.set(data.field, data);
+    show(data.field, data);
+    return;
+  }
+  load();
+}
+
+function setState(state) {
+  if (connection.dataset.state === state) return;
+  connection.dataset.state = state;
+  stale.hidden = state !== "stale";
+  document.body.classList.toggle("is-stale", state === "stale");
+}
+
+board.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-call]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  front = link.dataset.call;
+  history.replaceState(null, "", link.href);
+  load(false);
+});
+
+const stream = new Stream([...CALL, ...CAPTURE, ...PAYMENT], document.querySelector('meta[name="paycall-last-event"]').content);
+stream.addEventListener("event", (event) => take(event.detail));
+stream.addEventListener("state", (event) => {
+  const wasStale = connection.dataset.state === "stale";
+  setState(event.detail);
+  if (wasStale && event.detail === "live") load();
+});
+// Signed out meanwhile? Asking for the parts answers that, and leads to the sign-in page.
+stream.addEventListener("refused", () => load());
+stream.open();
+listen();
+startClock();
+announce();

@@ -1,0 +1,140 @@
+// Forms that speak to the API, dialogs that ask first, keys that press buttons.
+
+import { call, wordsFor } from "./api.js";
+
+function showError(form, text) {
+  const place = form.querySelector("[data-error]");
+  if (!place) return;
+  place.hidden = !text;
+  place.textContent = text;
+}
+
+// What a person types as an amount, as whole minor units; null where it is not an amount.
+export function minorUnits(text, decimals) {
+  const plain = text.replace(/[\s\u00a0']/g, "").replace(",", ".");
+  const match = /^(\d{1,11})(?:\.(\d*))?$/.exec(plain);
+  if (!match || (match[2] ?? "").replace(/0+$/, "").length > decimals) return null;
+  const minor = Number(match[1] + (match[2] ?? "").slice(0, decimals).padEnd(decimals, "0"));
+  return minor > 0 && minor <= 1e11 ? minor : null;
+}
+
+function ask(dialogId) {
+  const dialog = document.getElementById(dialogId);
+  dialog.returnValue = "no";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+  });
+}
+
+function paymentBody(form) {
+  const data = new FormData(form);
+  const option = form.elements.currency.selectedOptions[0];
+  const amount = minorUnits(String(data.get("amount")), Number(option.dataset.decimals));
+  if (amount === null) return null;
+  return {
+    amount_minor: amount,
+    currency: String(data.get("currency")),
+    reference: String(data.get("reference")),
+    description: String(data.get("description")),
+    fields: data.getAll("fields"),
+  };
+}
+
+function bodyOf(form) {
+  if (form.hasAttribute("data-payment-form")) return paymentBody(form);
+  if (form.hasAttribute("data-refund-form")) {
+    const amount = minorUnits(form.elements.amount.value, Number(form.dataset.decimals));
+    return amount === null ? null : { amount_minor: amount };
+  }
+  return form.dataset.body ? JSON.parse(form.dataset.body) : undefined;
+}
+
+async function send(form) {
+  const body = bodyOf(form);
+  if (body === null) {
+    showError(form, wordsFor("amount"));
+    return;
+  }
+  const headers = {};
+  if (form.dataset.idempotencyKey) headers["idempotency-key"] = form.dataset.idempotencyKey;
+  const buttons = form.querySelectorAll("button");
+  buttons.forEach((button) => { button.disabled = true; });
+  showError(form, "");
+  try {
+    await call(form.dataset.api, form.action, body, headers);
+    form.closest("dialog")?.close();
+  } catch (problem) {
+    if (problem.code === "possible-duplicate" && form.dataset.duplicate) {
+      if (await ask(form.dataset.duplicate)) await again(form);
+    } else {
+      showError(form, problem.message);
+    }
+  } finally {
+    buttons.forEach((button) => { button.disabled = false; });
+  }
+}
+
+async function again(form) {
+  try {
+    await call(form.dataset.api, form.action, { confirm_duplicate: true });
+  } catch (problem) {
+    showError(form, problem.message);
+  }
+}
+
+function decimalsOf(currency) {
+  const options = [...document.querySelectorAll("#payment-dialog option")];
+  return options.find((option) => option.value === currency)?.dataset.decimals ?? "2";
+}
+
+function openPaymentDialog(dialog, button) {
+  const form = dialog.querySelector("form");
+  form.reset();
+  form.action = `/api/v1/calls/${button.dataset.call}/payments`;
+  // One key for one opening of the dialog: pressing twice, or again after a lost answer, makes one payment.
+  form.dataset.idempotencyKey = crypto.randomUUID?.() ?? String(performance.now()) + String(Date.now());
+  for (const name of ["reference", "description", "currency"]) {
+    if (button.dataset[name]) form.elements[name].value = button.dataset[name];
+  }
+}
+
+function openRefundDialog(dialog, button) {
+  const form = dialog.querySelector("form");
+  const decimals = decimalsOf(button.dataset.currency);
+  form.action = button.dataset.action;
+  form.dataset.decimals = decimals;
+  form.elements.amount.value = (Number(button.dataset.left) / 10 ** Number(decimals)).toFixed(Number(decimals));
+  dialog.querySelector("[data-unit]").textContent = button.dataset.currency;
+}
+
+function open(button) {
+  const dialog = document.getElementById(button.dataset.opens);
+  showError(dialog, "");
+  if (dialog.id === "payment-dialog") openPaymentDialog(dialog, button);
+  if (dialog.id === "refund-dialog") openRefundDialog(dialog, button);
+  dialog.showModal();
+}
+
+export function listen() {
+  document.addEventListener("submit", async (event) => {
+    const form = event.target;
+    if (!form.dataset.api) return;
+    event.preventDefault();
+    if (form.dataset.confirm && !(await ask(form.dataset.confirm))) return;
+    await send(form);
+  });
+  document.addEventListener("click", (event) => {
+    const opener = event.target.closest("[data-opens]");
+    if (opener) open(opener);
+    if (event.target.closest("[data-close]")) event.target.closest("dialog").close();
+  });
+  // Function keys only: they are nobody's letters, so no field and no screen reader is in the way.
+  document.addEventListener("keydown", (event) => {
+    if (event.repeat || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
+    const button = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
+    if (!button || document.querySelector("dialog[open]")) return;
+    event.preventDefault();
+    button.click();
+  });
+}

@@ -1,0 +1,186 @@
+"""The panel's side of the vault, over HTTP on a Unix socket or TLS.
+
+Rules: a connection that was refused and an answer that did not come are both ``VaultUnavailableError``: what
+became of the request is then asked by its id. Errors carry our own text, chosen by the answer's ``code``.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from paycall.domain.authorization import (
+    AuthorizationRequest,
+    AuthorizationResult,
+    CardSummary,
+    OperationOutcome,
+    OperationResult,
+    Outcome,
+)
+from paycall.domain.declines import decline_from_json
+from paycall.domain.errors import (
+    NotFoundError,
+    NotSentError,
+    PaycallError,
+    RefusedRequestError,
+    SecurityCodeGoneError,
+    SettingsError,
+    StateError,
+    VaultError,
+    VaultUnavailableError,
+)
+from paycall.domain.money import Money
+
+_QUICK_S = 5.0
+# An acquirer may take its time; the vault's own limit is below this.
+_PATIENT_S = 90.0
+_ERRORS: dict[str, type[PaycallError]] = {
+    error.code: error
+    for error in (NotFoundError, NotSentError, RefusedRequestError, SecurityCodeGoneError, StateError)
+}
+
+
+class HttpPaymentVault:
+    """``domain.ports.PaymentVault`` over HTTP.
+
+    Parameters
+    ----------
+    address
+        ``unix:PATH``, ``https://host:port`` or ``tls:host:port``.
+    tls
+        The client's certificate and whom it trusts, for mutual TLS.
+
+    Raises
+    ------
+    SettingsError
+        If the address is of no known kind.
+    """
+
+    def __init__(self, address: str, tls: ssl.SSLContext | None = None) -> None:
+        if address.startswith("unix:"):
+            transport = httpx.AsyncHTTPTransport(uds=address.removeprefix("unix:"))
+            base_url = "http://vault"
+        elif address.startswith(("https://", "tls:")):
+            transport = httpx.AsyncHTTPTransport(verify=tls or ssl.create_default_context())
+            base_url = "https://" + address.removeprefix("https://").removeprefix("tls:")
+        else:
+            raise SettingsError("panel.vault_address must begin with unix:, https:// or tls:")
+        self._client = httpx.AsyncClient(
+            transport=transport, base_url=base_url, timeout=_QUICK_S, trust_env=False
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def card(self, payment_id: str) -> CardSummary | None:
+        """The payment's captured card, or None while it has none."""
+        try:
+            data = await self._ask("GET", f"/v1/payments/{payment_id}/card")
+        except NotFoundError:
+            return None
+        return _card(data)
+
+    async def authorize(self, request: AuthorizationRequest, token: str) -> AuthorizationResult:
+        """Authorize; the same ``attempt_id`` again answers the same."""
+        body = {
+            "attempt_id": request.attempt_id,
+            "payment_id": request.payment_id,
+            "token": token,
+            "amount_minor": request.money.amount_minor,
+            "currency": request.money.currency,
+            "reference": request.reference,
+            "description": request.description,
+        }
+        return _result(await self._ask("POST", "/v1/authorizations", body, _PATIENT_S))
+
+    async def attempt(self, attempt_id: str) -> AuthorizationResult | None:
+        """What the vault knows of an attempt now, or None if it never saw it."""
+        try:
+            return _result(await self._ask("GET", f"/v1/authorizations/{attempt_id}"))
+        except NotFoundError:
+            return None
+
+    async def settle(self, operation_id: str, attempt_id: str, money: Money) -> OperationResult:
+        """Take the reserved amount."""
+        return await self._operate("settle", operation_id, attempt_id, money)
+
+    async def void(self, operation_id: str, attempt_id: str) -> OperationResult:
+        """Release the reservation."""
+        return await self._operate("void", operation_id, attempt_id, None)
+
+    async def refund(self, operation_id: str, attempt_id: str, money: Money) -> OperationResult:
+        """Give an amount back."""
+        return await self._operate("refund", operation_id, attempt_id, money)
+
+    async def drop(self, payment_id: str) -> None:
+        """The payment is over."""
+        await self._ask("DELETE", f"/v1/payments/{payment_id}")
+
+    async def _operate(
+        self, kind: str, operation_id: str, attempt_id: str, money: Money | None
+    ) -> OperationResult:
+        body: dict[str, Any] = {"operation_id": operation_id}
+        if money is not None:
+            body |= {"amount_minor": money.amount_minor, "currency": money.currency}
+        data = await self._ask("POST", f"/v1/authorizations/{attempt_id}/{kind}", body, _PATIENT_S)
+        try:
+            return OperationResult(
+                OperationOutcome(data["outcome"]), data.get("acquirer_reference"), data.get("raw_code")
+            )
+        except (KeyError, ValueError):
+            raise VaultUnavailableError("the vault's answer was not understood") from None
+
+    async def _ask(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, timeout_s: float = _QUICK_S
+    ) -> dict[str, Any]:
+        try:
+            answer = await self._client.request(method, path, json=body, timeout=timeout_s)
+            data = answer.json() if answer.content else {}
+        except (httpx.HTTPError, ValueError):
+            raise VaultUnavailableError from None
+        if not isinstance(data, dict):
+            raise VaultUnavailableError("the vault's answer was not understood")
+        if answer.is_success:
+            return data
+        known = _ERRORS.get(str(data.get("code")))
+        if known is not None:
+            raise known
+        if answer.status_code == 404:
+            raise NotFoundError
+        if answer.status_code in (400, 413, 415, 422):
+            raise VaultError("the vault refused the request")
+        raise VaultUnavailableError
+
+
+def _card(data: Mapping[str, Any]) -> CardSummary:
+    try:
+        return CardSummary(
+            token=data["token"],
+            brand=data["brand"],
+            last4=data["last4"],
+            expiry=data["expiry"],
+            has_security_code=data["has_security_code"],
+            security_code_seconds_left=data["security_code_seconds_left"],
+        )
+    except KeyError:
+        raise VaultUnavailableError("the vault's answer was not understood") from None
+
+
+def _result(data: Mapping[str, Any]) -> AuthorizationResult:
+    try:
+        return AuthorizationResult(
+            outcome=Outcome(data["outcome"]),
+            acquirer=data["acquirer"],
+            acquirer_reference=data.get("acquirer_reference"),
+            authorization_code=data.get("authorization_code"),
+            avs_result=data.get("avs_result"),
+            code_result=data.get("code_result"),
+            approved_minor=data.get("approved_minor"),
+            decline=decline_from_json(data["decline"]) if data.get("decline") else None,
+        )
+    except (KeyError, ValueError, TypeError):
+        raise VaultUnavailableError("the vault's answer was not understood") from None

@@ -1,0 +1,147 @@
+"""What the panel calls things: states, fields, errors, steps. Marked here, translated where they are shown."""
+
+from __future__ import annotations
+
+from paycall.domain.fields import CaptureError
+from paycall.domain.fields import Field as CardField
+
+
+def N_(text: str) -> str:
+    """Mark a text for the catalogues."""
+    return text
+
+
+PAYMENT_STATES: dict[str, str] = {
+    "created": N_("Starting"),
+    "capturing": N_("Taking the card"),
+    "ready": N_("Ready to charge"),
+    "authorizing": N_("Asking the bank"),
+    "approved": N_("Approved"),
+    "declined": N_("Declined"),
+    "unknown": N_("Outcome not known yet"),
+    "reversed": N_("Reversed, nothing was charged"),
+    "cancelled": N_("Cancelled"),
+    "settling": N_("Approved, being settled"),
+    "settled": N_("Paid"),
+    "settle_failed": N_("Approved, settlement failed"),
+    "voiding": N_("Being voided"),
+    "voided": N_("Voided"),
+    "void_failed": N_("Could not be voided"),
+    "refunding": N_("Being refunded"),
+    "refunded": N_("Refunded"),
+    "partly_refunded": N_("Partly refunded"),
+    "refund_failed": N_("Refund failed"),
+}
+ATTEMPT_STATES: dict[str, str] = {
+    "authorizing": N_("Asking the bank"),
+    "approved": N_("Approved"),
+    "declined": N_("Declined"),
+    "unknown": N_("Outcome not known yet"),
+    "reversed": N_("Reversed, nothing was charged"),
+    "not_sent": N_("Not sent, nothing was charged"),
+}
+CALL_STATES: dict[str, str] = {"ringing": N_("Ringing"), "connected": N_("In a call"), "ended": N_("Ended")}
+END_REASONS: dict[str, str] = {
+    "caller-hung-up": N_("The caller hung up"),
+    "agent-hung-up": N_("You hung up"),
+    "no-answer": N_("Nobody answered"),
+    "busy": N_("Busy"),
+    "unreachable": N_("Could not be reached"),
+    "cancelled": N_("The caller gave up"),
+    "hung-up-by-operator": N_("Ended from the panel"),
+    "cell-lost": N_("The line was lost"),
+    "failed": N_("The call failed"),
+}
+FIELDS: dict[str, str] = {
+    CardField.CARD_NUMBER: N_("Card number"),
+    CardField.EXPIRY: N_("Expiry date"),
+    CardField.SECURITY_CODE: N_("Security code"),
+    CardField.POSTAL_CODE: N_("Postal code"),
+}
+FIELD_STATES: dict[str, str] = {
+    "waiting": N_("Waiting"),
+    "collecting": N_("The caller is keying"),
+    "stored": N_("Complete"),
+    "failed": N_("Not accepted"),
+}
+CAPTURE_ERRORS: dict[str, str] = {
+    CaptureError.INPUT_TIMEOUT: N_("No key came in time. Ask the caller to start this field again."),
+    CaptureError.INVALID_CARD_NUMBER: N_(
+        "The card number is not right. Ask the caller to key it again, slowly."
+    ),
+    CaptureError.INVALID_CARD_TYPE: N_("This kind of card is not accepted. Ask for another card."),
+    CaptureError.INVALID_DATE: N_("The date is not right or is over. Ask for month and year, four digits."),
+    CaptureError.INVALID_SECURITY_CODE: N_(
+        "The security code has the wrong length. It is on the back; Amex: front."
+    ),
+    CaptureError.INVALID_POSTAL_CODE: N_("The postal code is too short."),
+    CaptureError.CODE_BEFORE_NUMBER: N_("The card number has to come before the security code."),
+    CaptureError.TOO_MANY_ATTEMPTS: N_("Too many tries. Take the field again when the caller is ready."),
+    CaptureError.CALLER_HUNG_UP: N_("The caller hung up."),
+    CaptureError.SESSION_IN_PROGRESS: N_("Another payment is being taken on this call."),
+    CaptureError.INTERNAL_ERROR: N_("The field could not be kept. Ask the caller to key it again."),
+}
+DECLINED_BY: dict[str, str] = {
+    "issuer": N_("the cardholder's bank"),
+    "network": N_("the card network"),
+    "acquirer": N_("our acquirer"),
+    "gateway": N_("the payment gateway"),
+    "merchant": N_("our own set-up"),
+    "caller_input": N_("what was keyed"),
+}
+STEPS: dict[str, str] = {
+    "retry": N_("Try the same card again"),
+    "key_code_again": N_("Security code again"),
+    "key_expiry_again": N_("Expiry date again"),
+    "key_number_again": N_("Card number again"),
+    "key_postal_code_again": N_("Postal code again"),
+    "other_card": N_("Another card"),
+    "call_bank": N_("The caller asks their bank"),
+    "stop": N_("Stop here"),
+}
+ATTEMPT_ERRORS: dict[str, str] = {
+    "not-sent": N_("The acquirer could not be reached. Nothing was charged; you can try again."),
+    "refused-request": N_(
+        "The acquirer refused our request: a supervisor has to look at the set-up. Nothing was charged."
+    ),
+    "security-code-gone": N_("The security code is no longer there. Ask the caller to key it again."),
+    "not-found": N_("The vault does not have this card any more. Take the card again."),
+    "wrong-state": N_("The vault could not charge this card. Take the card again."),
+}
+OPERATION_KINDS: dict[str, str] = {"settle": N_("Settlement"), "void": N_("Void"), "refund": N_("Refund")}
+OPERATION_STATES: dict[str, str] = {"pending": N_("under way"), "done": N_("done"), "failed": N_("failed")}
+ALARMS: dict[str, str] = {
+    "key-on-agent-leg": N_(
+        "A key was heard on your side of the line. Your leg has been muted; tell a supervisor."
+    ),
+    "bridge-connection": N_("The line was joined wrongly. Your leg has been muted; tell a supervisor."),
+    "audio-path-error": N_("The sound path failed. Your leg has been muted; tell a supervisor."),
+}
+BRANDS: dict[str, str] = {
+    "visa": "Visa",
+    "mastercard": "Mastercard",
+    "amex": "American Express",
+    "discover": "Discover",
+    "jcb": "JCB",
+    "diners": "Diners Club",
+    "unionpay": "UnionPay",
+    "maestro": "Maestro",
+    "mir": "Mir",
+    "prostir": "Prostir",
+}
+PROBLEMS: dict[str, str] = {
+    "sign-in-failed": N_("The name or the password is wrong."),
+    "locked": N_("This account is locked. Wait half an hour, or ask an administrator."),
+    "not-signed-in": N_("You have been signed out. Sign in again."),
+    "not-allowed": N_("Your role does not allow this."),
+    "not-found": N_("This does not exist any more, or is not yours to see."),
+    "wrong-state": N_("This cannot be done any more: the payment or the call has moved on."),
+    "invalid-input": N_("Something in the form is not right."),
+    "possible-duplicate": N_("The same card was charged the same amount within the last ten minutes."),
+    "link-error": N_("The line's equipment did not answer. Try once more."),
+    "vault-unavailable": N_("The card vault cannot be reached just now. Try again in a moment."),
+    "session-in-progress": N_("Another payment is being taken on this call."),
+    "internal-error": N_("Something went wrong in paycall. Try again."),
+    "network": N_("The panel could not be reached. Check the connection and try again."),
+    "amount": N_("This is not an amount in this currency."),
+}

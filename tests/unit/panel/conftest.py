@@ -1,0 +1,30 @@
+"""A running panel with a fake vault and a fake cell, and one operator signed in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paycall.settings import PanelSettings
+from tests.fakes.panel_world import PanelWorld
+
+Scenario = Callable[[PanelWorld], Coroutine[Any, Any, None]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., None]:
+    """Run a scenario in a fresh world."""
+
+    def play(scenario: Scenario, **settings: Any) -> None:
+        async def inside() -> None:
+            async with PanelWorld(tmp_path, PanelSettings(**settings)) as world:
+                world.add("anna")
+                await asyncio.wait_for(scenario(world), 30)
+
+        asyncio.run(inside())
+
+    return play

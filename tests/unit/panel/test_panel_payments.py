@@ -1,0 +1,387 @@
+"""A payment from the first key to the last cent, over the public API."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from paycall.domain.authorization import OperationOutcome, Outcome
+from paycall.domain.errors import LinkError
+from paycall.domain.fields import Field
+from tests.fakes.panel_world import (
+    APPROVED,
+    DECLINED,
+    NO_ANSWER,
+    WRONG_CODE,
+    PanelWorld,
+    new_payment,
+    until,
+)
+
+Run = Callable[..., None]
+
+
+def test_decline_then_other_card_then_approved_and_settled(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        call_id = await world.cell.call_in()
+        payment = await new_payment(anna, call_id, reference="A-17")
+        assert payment["state"] == "capturing"
+        assert world.cell.calls[call_id].masked
+        await world.cell.key(call_id, DECLINED, "1230", "123")
+        ready = await until(anna, payment["id"], "ready")
+        assert ready["card"] == {"brand": "visa", "last4": "0002", "expiry": "12/30"}
+        assert 295 < ready["security_code_seconds_left"] <= 300
+        assert ready["actions"] == ["capture", "authorize", "cancel"]
+
+        await anna.post(f"/api/v1/payments/{payment['id']}/authorize")
+        declined = await until(anna, payment["id"], "declined")
+        decline = declined["attempts"][0]["decline"]
+        assert decline["reason"] == "generic_decline" and decline["declined_by"] == "issuer"
+        assert decline["happened"] and decline["say"]
+        assert world.cell.calls[call_id].masked, "a decline must not unmask"
+
+        other = next(step for step in declined["next_steps"] if step["step"] == "other_card")
+        answer = await anna.post(
+            f"/api/v1/payments/{payment['id']}/capture", json={"fields": other["fields"]}
+        )
+        assert answer.status_code == 202
+        await world.cell.key(call_id, APPROVED, "1230", "123")
+        await until(anna, payment["id"], "ready")
+        await anna.post(f"/api/v1/payments/{payment['id']}/authorize")
+        paid = await until(anna, payment["id"], "settled")
+        assert [attempt["state"] for attempt in paid["attempts"]] == ["declined", "approved"]
+        assert paid["attempts"][1]["authorization_code"] == "A1B2C3"
+        assert not world.cell.calls[call_id].masked, "the final result ends the capture"
+        assert list(world.vault.operations.values()) == [("settle", 1999)]
+
+    run(scenario)
+
+
+def test_after_a_wrong_code_only_the_code_is_asked_for(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        call_id = await world.cell.call_in()
+        payment = await new_payment(anna, call_id)
+        await world.cell.key(call_id, WRONG_CODE, "1230", "999")
+        await until(anna, payment["id"], "ready")
+        await anna.post(f"/api/v1/payments/{payment['id']}/authorize")
+        declined = await until(anna, payment["id"], "declined")
+        assert declined["next_steps"][0] == {"step": "key_code_again", "fields": ["security-code"]}
+        taken = await anna.post(
+            f"/api/v1/payments/{payment['id']}/capture", json={"fields": ["security-code"]}
+        )
+        assert taken.json()["collecting"] == "security-code"
+        await world.cell.key(call_id, "123")
+        await until(anna, payment["id"], "ready")
+
+    run(scenario)
+
+
+def test_a_new_number_after_a_decline_asks_for_the_code_too(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        call_id = await world.cell.call_in()
+        payment = await new_payment(anna, call_id)
+        await world.cell.key(call_id, DECLINED, "1230", "123")
+        await until(anna, payment["id"], "ready")
+        await anna.post(f"/api/v1/payments/{payment['id']}/capture", json={"fields": ["payment-card-number"]})
+        await world.cell.key(call_id, APPROVED, "123")
+        ready = await until(anna, payment["id"], "ready")
+        assert ready["card"]["expiry"] == "12/30"
+
+    run(scenario)
+
+
+def test_the_code_expires_and_only_it_is_keyed_again(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        call_id = await world.cell.call_in()
+        payment = await new_payment(anna, call_id)
+        await world.cell.key(call_id, APPROVED, "1230", "123")
+        await until(anna, payment["id"], "ready")
+        await asyncio.sleep(0.1)
+        world.clock.advance(minutes=5, seconds=1)
+        waiting = await until(anna, payment["id"], "capturing")
+        assert waiting["missing"] == ["security-code"]
+        assert waiting["card"]["last4"] == "4242"
+        await anna.post(f"/api/v1/payments/{payment['id']}/capture", json={"fields": ["security-code"]})
+        await world.cell.key(call_id, "123")
+        await until(anna, payment["id"], "ready")
+
+    run(scenario)
+
+
+def test_the_same_key_makes_one_payment(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        call_id = await world.cell.call_in()
+        first = await new_payment(anna, call_id, key="once")
+        second = await new_payment(anna, call_id, key="once")
+        assert first["id"] == second["id"]
+        url, body = f"/api/v1/calls/{call_id}/payments", {"amount_minor": 5, "currency": "EUR"}
+        other = await anna.post(url, json=body, headers={"idempotency-key": "once"})
+        assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
+        without = await anna.post(url, json=body)
+        assert (without.status_code, without.json()["code"]) == (400, "idempotency-key-required")
+
+    run(scenario)
+
+
+def test_a_capture_that_cannot_start_leaves_no_payment_open(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        call_id = await world.cell.call_in()
+        world.cell.refuse = LinkError()
+        url, body = f"/api/v1/calls/{call_id}/payments", {"amount_minor": 5, "currency": "EUR"}
+        failed = await anna.post(url, json=body, headers={"idempotency-key": "k"})
+        assert failed.status_code == 503
+        world.cell.refuse = None
+        assert (await new_payment(anna, call_id, key="k"))["state"] == "capturing"
+        states = [p["state"] for p in (await anna.get("/api/v1/payments")).json()["payments"]]
+        assert sorted(states) == ["cancelled", "capturing"]
+
+    run(scenario)
+
+
+def test_no_answer_is_unknown_until_the_acquirer_says(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        call_id = await world.cell.call_in()
+        payment = await new_payment(anna, call_id)
+        await world.cell.key(call_id, NO_ANSWER, "1230", "123")
+        await until(anna, payment["id"], "ready")
+        await anna.post(f"/api/v1/payments/{payment['id']}/authorize")
+        unknown = await until(anna, payment["id"], "unknown")
+        assert unknown["actions"] == []
+        assert (await anna.post(f"/api/v1/payments/{payment['id']}/authorize")).status_code == 409
+        world.vault.resolve(unknown["attempts"][0]["id"], Outcome.REVERSED)
+        reversed_ = await until(anna, payment["id"], "reversed")
+        assert "capture" in reversed_["actions"]
+
+    run(scenario)
+
+
+def test_the_panel_restarts_in_the_middle_of_an_authorization(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        call_id = await world.cell.call_in()
+        payment = await new_payment(anna, call_id)
+        await world.cell.key(call_id, APPROVED, "1230", "123")
+        await until(anna, payment["id"], "ready")
+        world.vault.gate = asyncio.Event()
+        await anna.post(f"/api/v1/payments/{payment['id']}/authorize")
+        await asyncio.sleep(0.05)
+        await world.restart()
+        await world.cell.hello()
+        world.vault.gate.set()
+        back = world.client()
+        back.cookies = anna.cookies
+        paid = await until(back, payment["id"], "settled")
+        assert len(paid["attempts"]) == 1
+        assert len(world.vault.authorizations) == 1, "never a second authorization"
+
+    run(scenario)
+
+
+def test_an_attempt_that_never_reached_the_vault_may_be_repeated(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        call_id = await world.cell.call_in()
+        payment = await new_payment(anna, call_id)
+        await world.cell.key(call_id, APPROVED, "1230", "123")
+        await until(anna, payment["id"], "ready")
+        world.vault.down = True
+        await anna.post(f"/api/v1/payments/{payment['id']}/authorize")
+        await until(anna, payment["id"], "authorizing")
+        world.vault.down = False
+        again = await until(anna, payment["id"], "ready")
+        assert again["attempts"][0]["error"] == "not-sent"
+        await anna.post(f"/api/v1/payments/{payment['id']}/authorize")
+        await until(anna, payment["id"], "settled")
+
+    run(scenario)
+
+
+def test_a_lost_answer_is_asked_for_and_not_sent_again(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        call_id = await world.cell.call_in()
+        payment = await new_payment(anna, call_id)
+        await world.cell.key(call_id, APPROVED, "1230", "123")
+        await until(anna, payment["id"], "ready")
+        world.vault.lose_answers = True
+        await anna.post(f"/api/v1/payments/{payment['id']}/authorize")
+        await until(anna, payment["id"], "settled")
+        assert len(world.vault.authorizations) == 1
+
+    run(scenario)
+
+
+def test_the_panel_restarts_in_the_middle_of_a_capture(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        call_id = await world.cell.call_in()
+        payment = await new_payment(anna, call_id)
+        await world.cell.key(call_id, APPROVED)
+        await world.stop()
+        world.cell.handler = None  # what the cell says now reaches nobody
+        await world.cell.press(call_id, 2)
+        world.app = world._make()
+        await world.start()
+        await world.cell.hello()
+        back = world.client()
+        back.cookies = anna.cookies
+        shown = (await back.get(f"/api/v1/payments/{payment['id']}")).json()
+        fields = {field["field"]: field for field in shown["fields"]}
+        assert shown["capture_open"] and shown["masked"]
+        assert fields["payment-card-number"]["state"] == "stored"
+        assert fields["expiration-date"]["digits"] == 2
+        await world.cell.key(call_id, "1230", "123")
+        await until(back, payment["id"], "ready")
+
+    run(scenario)
+
+
+def test_a_late_approval_is_for_the_operator_to_keep(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        call_id = await world.cell.call_in()
+        kept, dropped = [await _charged_and_hung_up(world, anna, caller) for caller in ("+361", "+362")]
+        assert await until(anna, kept, "approved")
+        assert (await anna.post(f"/api/v1/payments/{kept}/settle")).status_code == 202
+        await until(anna, kept, "settled")
+        assert call_id
+        await until(anna, dropped, "approved")
+        world.clock.advance(minutes=10, seconds=1)
+        await until(anna, dropped, "voided")
+
+    run(scenario)
+
+
+async def _charged_and_hung_up(world: PanelWorld, client: object, caller: str) -> str:
+    call_id = await world.cell.call_in(caller=caller)
+    payment = await new_payment(client, call_id, amount_minor=len(caller) + int(caller[-1]))  # type: ignore[arg-type]
+    await world.cell.key(call_id, APPROVED, "1230", "123")
+    await until(client, payment["id"], "ready")  # type: ignore[arg-type]
+    world.vault.gate = asyncio.Event()
+    await client.post(f"/api/v1/payments/{payment['id']}/authorize")  # type: ignore[attr-defined]
+    await world.cell.end(call_id)
+    world.vault.gate.set()
+    return str(payment["id"])
+
+
+def test_the_same_card_and_amount_again_asks_first(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        for turn in range(2):
+            call_id = await world.cell.call_in()
+            payment = await new_payment(anna, call_id)
+            await world.cell.key(call_id, APPROVED, "1230", "123")
+            await until(anna, payment["id"], "ready")
+            await asyncio.sleep(0.1)
+            answer = await anna.post(f"/api/v1/payments/{payment['id']}/authorize")
+            if turn == 1:
+                assert (answer.status_code, answer.json()["code"]) == (409, "possible-duplicate")
+                await anna.post(
+                    f"/api/v1/payments/{payment['id']}/authorize", json={"confirm_duplicate": True}
+                )
+            await until(anna, payment["id"], "settled")
+
+    run(scenario)
+
+
+def test_refunds_in_parts_and_not_more_than_was_paid(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        from paycall.panel.roles import Role
+
+        world.add("boss", Role.SUPERVISOR)
+        anna, boss = await world.signed_in("anna"), await world.signed_in("boss")
+        call_id = await world.cell.call_in()
+        payment = await new_payment(anna, call_id)
+        await world.cell.key(call_id, APPROVED, "1230", "123")
+        await until(anna, payment["id"], "ready")
+        await anna.post(f"/api/v1/payments/{payment['id']}/authorize")
+        await until(anna, payment["id"], "settled")
+        url = f"/api/v1/payments/{payment['id']}/refund"
+        assert (await anna.post(url)).status_code == 403
+        assert (await boss.post(url, json={"amount_minor": 2000})).status_code == 422
+        assert (await boss.post(url, json={"amount_minor": 500})).status_code == 202
+        await until(boss, payment["id"], "partly_refunded")
+        assert (await boss.post(url)).status_code == 202
+        refunded = await until(boss, payment["id"], "refunded")
+        assert refunded["refunded_minor"] == 1999
+
+    run(scenario)
+
+
+def test_a_failed_settlement_can_be_repeated(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        world.vault.operation_outcome = OperationOutcome.FAILED
+        call_id = await world.cell.call_in()
+        payment = await new_payment(anna, call_id)
+        await world.cell.key(call_id, APPROVED, "1230", "123")
+        await until(anna, payment["id"], "ready")
+        await anna.post(f"/api/v1/payments/{payment['id']}/authorize")
+        await until(anna, payment["id"], "settle_failed")
+        world.vault.operation_outcome = OperationOutcome.DONE
+        await anna.post(f"/api/v1/payments/{payment['id']}/settle")
+        await until(anna, payment["id"], "settled")
+
+    run(scenario)
+
+
+def test_cancel_and_hang_up_forget_the_card(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        call_id = await world.cell.call_in()
+        payment = await new_payment(anna, call_id)
+        await world.cell.key(call_id, APPROVED)
+        assert (await anna.post(f"/api/v1/payments/{payment['id']}/cancel")).json()["state"] == "cancelled"
+        await asyncio.sleep(0.1)
+        assert not world.cell.calls[call_id].masked
+        second = await new_payment(anna, call_id)
+        assert (await anna.post(f"/api/v1/calls/{call_id}/hang-up")).status_code == 202
+        await until(anna, second["id"], "cancelled")
+        await asyncio.sleep(0.1)
+        assert world.vault.dropped == [payment["id"], second["id"]]
+
+    run(scenario)
+
+
+def test_the_operator_ends_the_capture_without_cancelling(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        call_id = await world.cell.call_in()
+        payment = await new_payment(anna, call_id)
+        await world.cell.key(call_id, APPROVED)
+        assert (await anna.delete(f"/api/v1/payments/{payment['id']}/capture")).status_code == 202
+        assert not world.cell.calls[call_id].masked
+        answer = await anna.post(
+            f"/api/v1/payments/{payment['id']}/capture", json={"fields": ["expiration-date", "security-code"]}
+        )
+        assert answer.json()["collecting"] == "expiration-date"
+        assert world.cell.calls[call_id].masked
+
+    run(scenario)
+
+
+def test_a_test_call_is_routed_to_its_scripted_phone_and_told_what_to_key(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        test_call_id = (await anna.post("/api/v1/test-calls")).json()["test_call_id"]
+        call_id = await world.cell.call_in(test_call_id=test_call_id)
+        await asyncio.sleep(0.05)
+        assert world.cell.routes[call_id] == "sip:scripted@127.0.0.1:5999"
+        call = (await anna.get(f"/api/v1/calls/{call_id}")).json()
+        assert call["test"] and call["operator"] == "anna"
+        await new_payment(anna, call_id)
+        assert world.test_calls.asked_for == [
+            (test_call_id, (Field.CARD_NUMBER, Field.EXPIRY, Field.SECURITY_CODE))
+        ]
+        await world.cell.end(call_id)
+        await asyncio.sleep(0.05)
+        assert world.test_calls.stopped == [test_call_id]
+
+    run(scenario)
