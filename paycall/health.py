@@ -28,7 +28,7 @@ def is_ready(name: str, settings: Settings) -> bool:
     """Whether the process of that name answers."""
     panel, sandbox, vault, media = settings.panel, settings.sandbox, settings.vault, settings.media
     checks: dict[str, Callable[[], bool]] = {
-        "sandbox": lambda: _http_ok(sandbox.host, sandbox.port),
+        "sandbox": lambda: _tcp_ok(sandbox.host, sandbox.port),
         "vault": lambda: _unix_ok(vault.cell_address) and _unix_ok(vault.panel_address),
         "panel": lambda: _http_ok(panel.host, panel.port),
         "media": lambda: _sip_ok(media.address, media.first_sip_port),
@@ -42,6 +42,12 @@ def _http_ok(host: str, port: int) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
+
+
+def _tcp_ok(host: str, port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=2):
+        return True
+    return False
 
 
 def _unix_ok(address: str) -> bool:
