@@ -22,10 +22,11 @@ _NEVER_OPENED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, ht
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer: the status and the JSON object, None where the body is anything else."""
+    """An HTTP answer: the status, and the body where it is a JSON object (``body``) or list (``items``)."""
 
     status: int
-    body: dict[str, Any] | None
+    body: dict[str, Any] | None = None
+    items: list[Any] | None = None
 
 
 class HttpExchange:
@@ -73,7 +74,7 @@ class HttpExchange:
                 params=params,
                 headers=dict(headers or {}),
             )
-            return Answer(response.status_code, _json_object(response.content))
+            return _answer(response.status_code, response.content)
         except _NEVER_OPENED:
             fault: AcquirerFault = NotSentError()
         except httpx.HTTPError:
@@ -113,9 +114,11 @@ def int_of(body: Mapping[str, Any], name: str) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _json_object(content: bytes) -> dict[str, Any] | None:
+def _answer(status: int, content: bytes) -> Answer:
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
+        return Answer(status)
+    if isinstance(value, dict):
+        return Answer(status, body=value)
+    return Answer(status, items=value if isinstance(value, list) else None)

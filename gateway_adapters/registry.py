@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gateway_adapters.adyen.adapter import AdyenAcquirer
+from gateway_adapters.checkout_com.adapter import CheckoutComAcquirer
+from gateway_adapters.generic.adapter import GenericAcquirer
 from gateway_adapters.sandbox.adapter import SandboxAcquirer
+from gateway_adapters.stripe.adapter import StripeAcquirer
 from paycall.domain.card_ports import Acquirer
 from paycall.domain.errors import SettingsError
 
 Factory = Callable[[Mapping[str, Any]], Acquirer]
 
 REGISTRY: dict[str, Factory] = {
+    "adyen": AdyenAcquirer.from_settings,
+    "checkout_com": CheckoutComAcquirer.from_settings,
+    "generic": GenericAcquirer.from_settings,
     "sandbox": SandboxAcquirer.from_settings,
+    "stripe": StripeAcquirer.from_settings,
 }
 
 

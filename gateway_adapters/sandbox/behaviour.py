@@ -1,4 +1,4 @@
-"""What the simulator does with an authorization: chosen by the card number, else by the amount.
+"""What the simulator does with an authorization: chosen by a rules file, the card number, or the amount.
 
 Card numbers (every expiry date and security code will do)::
 
@@ -14,12 +14,14 @@ Card numbers (every expiry date and security code will do)::
     4000000000000416   booked, then the answer is garbage
     4000000000000424   booked, then the answer is a server error (500)
     4000000000000432   turned away as too many requests (429), nothing booked
-    4000000000000440   half of the amount approved (10)
+    4000000000000440   half of the amount approved (10); 51 where the wire has no partial approvals
+    4000000000000457   approved, the answer comes twice (ISO 8583)
 
-Amounts: the last three digits of the amount in minor units choose an ISO 8583 code: 12.051 -> ``xx051`` declines
+Amounts: the last three digits of the amount in minor units choose an ISO 8583 code: ``xx051`` declines
 with 51, ``xx005`` with 05, ``xx010`` approves half. Other endings, and codes that are not declines, approve.
 
-Faults happen once for an idempotency key: the same request sent again is answered.
+A rules file (``rules``) comes before both. Faults happen once for an idempotency key: the same request sent
+again is answered.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from paycall.domain.declines import CodeKind, is_known, kind_of
 
 APPROVED_CODE = "00"
 PARTIAL_CODE = "10"
+INSUFFICIENT_FUNDS_CODE = "51"  # what a partial approval is where the client cannot take one
 
 
 class Fault(StrEnum):
@@ -42,6 +45,7 @@ class Fault(StrEnum):
     GARBAGE = "garbage"
     SERVER_ERROR = "server_error"
     TOO_MANY_REQUESTS = "too_many_requests"
+    DUPLICATE = "duplicate"  # the answer comes twice; only on a wire where that can be (ISO 8583)
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ BY_CARD: dict[str, Behaviour] = {
     "4000000000000424": Behaviour(fault=Fault.SERVER_ERROR),
     "4000000000000432": Behaviour(fault=Fault.TOO_MANY_REQUESTS),
     "4000000000000440": Behaviour(PARTIAL_CODE),
+    "4000000000000457": Behaviour(fault=Fault.DUPLICATE),
 }
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import string
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,6 +84,18 @@ class Answered(_Base):
     fingerprint: Mapped[str]
     status: Mapped[int]
     answer: Mapped[str | None]
+
+
+class Outgoing(_Base):
+    """A webhook, as it is sent; ``delivered`` once somebody took it."""
+
+    __tablename__ = "outgoing"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    wire: Mapped[str] = mapped_column(index=True)
+    headers: Mapped[str]
+    body: Mapped[str]
+    delivered: Mapped[bool] = mapped_column(default=False)
 
 
 @dataclass(frozen=True)
@@ -166,7 +179,7 @@ class Ledger:
             code = LATE_CODE if late else behaviour.code
             approved_minor = 0 if late else behaviour.approved_minor(amount_minor)
             row = Authorization(
-                id=f"sim_{secrets.token_hex(12)}",
+                id=new_reference(wire, "authorization"),
                 reference=reference,
                 payment=payment,
                 wire=wire,
@@ -180,6 +193,31 @@ class Ledger:
                 brand=card.brand,
                 last4=card.last4,
                 card_hash=card.card_hash,
+                settled_minor=0,
+                refunded_minor=0,
+                created_at=_now(),
+            )
+            session.add(row)
+            return row
+
+    def draft(
+        self, *, reference: str, payment: str, wire: str, amount_minor: int, currency: str
+    ) -> Authorization:
+        """Book an authorization that nobody has confirmed: no card, no charge."""
+        with Session(self._engine, expire_on_commit=False) as session, session.begin():
+            row = Authorization(
+                id=new_reference(wire, "authorization"),
+                reference=reference,
+                payment=payment,
+                wire=wire,
+                amount_minor=amount_minor,
+                currency=currency,
+                state="draft",
+                response_code="",
+                approved_minor=0,
+                brand="",
+                last4="",
+                card_hash="",
                 settled_minor=0,
                 refunded_minor=0,
                 created_at=_now(),
@@ -218,7 +256,7 @@ class Ledger:
             row = session.get(Authorization, authorization_id)
             if row is None:
                 return None
-            fits = row.state in ("approved", "voided") and not row.settled_minor
+            fits = row.state in ("approved", "voided", "draft") and not row.settled_minor
             if fits:
                 row.state = "voided"
             return _moved(session, row, "void", row.approved_minor, fits)
@@ -247,7 +285,7 @@ class Ledger:
                     row.refunded_minor = row.settled_minor
                 row.state = "reversed"
             movement = Movement(
-                id=f"mov_{secrets.token_hex(12)}",
+                id=new_reference(found[0].wire if found else "native", "movement"),
                 authorization_id=found[0].id if found else None,
                 reference=reference,
                 kind="reverse",
@@ -258,6 +296,37 @@ class Ledger:
             )
             session.add(movement)
             return movement
+
+    def send_webhook(self, wire: str, headers: dict[str, str], body: str) -> None:
+        """Put a webhook into the outbox."""
+        with Session(self._engine) as session, session.begin():
+            session.add(Outgoing(wire=wire, headers=json.dumps(headers), body=body, delivered=False))
+
+    def webhooks(self, wire: str, *, undelivered_only: bool = False) -> list[Outgoing]:
+        """The webhooks of a wire, the oldest first."""
+        query = select(Outgoing).where(Outgoing.wire == wire).order_by(Outgoing.id)
+        if undelivered_only:
+            query = query.where(Outgoing.delivered.is_(False))
+        with Session(self._engine) as session:
+            return list(session.scalars(query))
+
+    def webhook_delivered(self, webhook_id: int) -> None:
+        """Somebody took it."""
+        with Session(self._engine) as session, session.begin():
+            webhook = session.get(Outgoing, webhook_id)
+            if webhook is not None:
+                webhook.delivered = True
+
+    def movements_of(self, authorization_id: str) -> list[Movement]:
+        """The movements of an authorization, the newest first."""
+        with Session(self._engine) as session:
+            return list(
+                session.scalars(
+                    select(Movement)
+                    .where(Movement.authorization_id == authorization_id)
+                    .order_by(Movement.created_at.desc())
+                )
+            )
 
     def authorizations(self, limit: int = 100_000) -> list[Authorization]:
         """All authorizations, the newest first."""
@@ -274,7 +343,7 @@ class Ledger:
 
 def _moved(session: Session, row: Authorization, kind: str, amount_minor: int, done: bool) -> Movement:
     movement = Movement(
-        id=f"mov_{secrets.token_hex(12)}",
+        id=new_reference(row.wire, "movement"),
         authorization_id=row.id,
         reference=row.reference,
         kind=kind,
@@ -285,6 +354,21 @@ def _moved(session: Session, row: Authorization, kind: str, amount_minor: int, d
     )
     session.add(movement)
     return movement
+
+
+def new_reference(wire: str, kind: str) -> str:
+    """A name for something booked, in the shape that the wire's real acquirer gives it."""
+    shapes = {
+        ("stripe", "authorization"): ("pi_", 24),
+        ("stripe", "movement"): ("re_", 24),
+        ("adyen", "authorization"): ("", 16),
+        ("adyen", "movement"): ("", 16),
+        ("checkout_com", "authorization"): ("pay_", 26),
+        ("checkout_com", "movement"): ("act_", 26),
+    }
+    prefix, length = shapes.get((wire, kind), ("sim_" if kind == "authorization" else "mov_", 24))
+    alphabet = string.ascii_uppercase if wire == "adyen" else string.ascii_lowercase
+    return prefix + "".join(secrets.choice(alphabet) for _ in range(length))
 
 
 def _now() -> str:

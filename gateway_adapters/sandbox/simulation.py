@@ -12,14 +12,22 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import httpx
 from fastapi import Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
-from gateway_adapters.sandbox.behaviour import Behaviour, Fault, behaviour_for
+from gateway_adapters.sandbox.behaviour import (
+    INSUFFICIENT_FUNDS_CODE,
+    PARTIAL_CODE,
+    Behaviour,
+    Fault,
+    behaviour_for,
+)
 from gateway_adapters.sandbox.ledger import Authorization, CardTrace, KeyReusedError, Ledger
+from gateway_adapters.sandbox.rules import Rules
 from paycall.domain.card import brand_of
 
 TRANSPORT = "paycall.transport"  # where the app leaves the connection's transport in the ASGI scope
@@ -28,9 +36,21 @@ Render = Callable[[Authorization], tuple[int, dict[str, Any]]]
 RenderError = Callable[[int, str], Response]
 
 
+class Refused(Exception):
+    """Stop here and give this answer."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__("refused")
+        self.response = response
+
+
 @dataclass(frozen=True)
 class Order:
-    """A wish to authorize, as any wire brings it. ``holder`` can carry a trigger on wires that have them."""
+    """A wish to authorize, as any wire brings it.
+
+    ``partial``: the client can live with a part of the amount; ``settle``: take it at once; ``keeps_errors``:
+    a server error is kept under the idempotency key and answered again.
+    """
 
     key: str
     reference: str
@@ -40,13 +60,20 @@ class Order:
     currency: str
     card_number: str = field(repr=False)
     expiry: str = field(repr=False, default="")
+    partial: bool = False
+    settle: bool = False
+    keeps_errors: bool = False
 
 
 class Simulator:
     """The ledger with the behaviours in front of it."""
 
-    def __init__(self, ledger: Ledger, api_key: str) -> None:
+    def __init__(self, ledger: Ledger, api_key: str, rules: Rules, webhook_urls: dict[str, str]) -> None:
         self.ledger = ledger
+        self.api_key = api_key
+        self._rules = rules
+        self._webhook_urls = webhook_urls
+        self._deliveries: set[asyncio.Task[None]] = set()
         self._hash_key = hashlib.sha256(b"paycall simulator card hash:" + api_key.encode()).digest()
 
     def trace(self, card_number: str) -> CardTrace:
@@ -69,7 +96,7 @@ class Simulator:
             return render_error(409, "idempotency-key-reused")
         if replay is not None:
             return JSONResponse(replay.body, replay.status)
-        behaviour = behaviour_for(order.card_number, order.amount_minor)
+        behaviour = self._behaviour(order)
         fault = behaviour.fault
         if fault is not None and not self.ledger.first_fault(order.key, fingerprint):
             fault = None
@@ -85,8 +112,25 @@ class Simulator:
         if fault is Fault.GARBAGE:
             return PlainTextResponse("<!doctype html><p>Service temporarily out of ord")
         if fault is Fault.SERVER_ERROR:
-            return render_error(500, "internal-error")
+            error = render_error(500, "internal-error")
+            if order.keeps_errors:
+                self.ledger.answer(order.key, fingerprint, 500, json.loads(bytes(error.body)))
+            return error
         return JSONResponse(body, status)
+
+    def _behaviour(self, order: Order) -> Behaviour:
+        brand = brand_of(order.card_number)
+        chosen = self._rules.match(
+            wire=order.wire,
+            brand=brand.value if brand else "unknown",
+            last4=order.card_number[-4:],
+            currency=order.currency,
+            amount_minor=order.amount_minor,
+        )
+        behaviour = chosen or behaviour_for(order.card_number, order.amount_minor)
+        if behaviour.code == PARTIAL_CODE and not order.partial:
+            return replace(behaviour, code=INSUFFICIENT_FUNDS_CODE)
+        return behaviour
 
     def _book(
         self, order: Order, behaviour: Behaviour, render: Render, fingerprint: str
@@ -100,6 +144,8 @@ class Simulator:
             card=self.trace(order.card_number),
             behaviour=behaviour,
         )
+        if order.settle and row.approved_minor:
+            self.ledger.settle(row.id, row.approved_minor)
         status, body = render(row)
         self.ledger.answer(order.key, fingerprint, status, body)
         return status, body
@@ -123,6 +169,32 @@ class Simulator:
             self.ledger.answer(key, fingerprint, *done)
         return done
 
+    def send_webhook(self, wire: str, headers: dict[str, str], body: str) -> None:
+        """Put a webhook into the outbox, and deliver it if somebody wants it."""
+        self.ledger.send_webhook(wire, headers, body)
+        if wire in self._webhook_urls:
+            task = asyncio.create_task(self._deliver(wire))
+            self._deliveries.add(task)
+            task.add_done_callback(self._deliveries.discard)
+
+    async def _deliver(self, wire: str) -> None:
+        """Try each undelivered webhook up to five times, a second apart; the outbox keeps what nobody took."""
+        async with httpx.AsyncClient(timeout=5.0, trust_env=False) as client:
+            for webhook in self.ledger.webhooks(wire, undelivered_only=True):
+                for _ in range(5):
+                    try:
+                        answer = await client.post(
+                            self._webhook_urls[wire],
+                            content=webhook.body,
+                            headers=json.loads(webhook.headers),
+                        )
+                    except httpx.HTTPError:
+                        answer = None
+                    if answer is not None and answer.is_success:
+                        self.ledger.webhook_delivered(webhook.id)
+                        break
+                    await asyncio.sleep(1.0)
+
     def _fingerprint(self, order: Order) -> str:
         parts = (
             order.wire,
@@ -137,6 +209,12 @@ class Simulator:
     def _hash(self, text: str) -> str:
         """A keyed hash: without the key nobody can try all card numbers against it (PCI DSS 3.5.1.1)."""
         return hmac.new(self._hash_key, text.encode(), hashlib.sha256).hexdigest()
+
+
+def simulator_of(request: Request) -> Simulator:
+    """The simulator behind a request."""
+    simulator: Simulator = request.app.state.simulator
+    return simulator
 
 
 async def drop_connection(request: Request) -> Response:

@@ -2,8 +2,8 @@
 
 The systems are ISO 8583:1987 data element 39 as Visa and Mastercard use it, Mastercard's merchant advice codes,
 Visa's decline categories, Stripe's decline and error codes, Adyen's refusal reasons and error codes,
-Cybersource's reasons, and paycall's own. A few codes are no declines at all (an approval, a reversal that found
-nothing to undo, an answer that leaves the outcome open): ``kind`` says so.
+Cybersource's reasons, Checkout.com's response codes, and paycall's own. A few codes are no declines at all (an
+approval, a reversal that found nothing to undo, an answer that leaves the outcome open): ``kind`` says so.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ System = Literal[
     "adyen_refusal_reason_code",
     "adyen_error_code",
     "cybersource_reason",
+    "checkout_response_code",
     "paycall_local",
 ]
 ISO8583: Final = "iso8583_de39"
@@ -78,6 +79,7 @@ STRIPE_ERROR: Final = "stripe_error_code"
 ADYEN_REFUSAL: Final = "adyen_refusal_reason_code"
 ADYEN_ERROR: Final = "adyen_error_code"
 CYBERSOURCE: Final = "cybersource_reason"
+CHECKOUT: Final = "checkout_response_code"
 PAYCALL: Final = "paycall_local"
 
 _ISO8583 = {
@@ -248,6 +250,18 @@ _CYBERSOURCE = {
     **_codes("INVALID_MERCHANT_CONFIGURATION", "merchant_config"),
 }
 
+# Only those that are not a network's code behind a prefix (20051 is 51).
+_CHECKOUT = {
+    **_codes("20087", "wrong_details"),
+    **_codes("20100 30033", "expired_or_wrong_expiry"),
+    **_codes("20150 20151 20152 20154 20155", "sca_required"),
+    **_codes("20153", "sca_required", by=_B.NETWORK, retry=_R.LATER),
+    **_codes("30034", "suspected_fraud"),
+    **_codes("30036", "card_blocked"),
+    **_codes("40101", "risk_block"),
+    **_codes("40201 40202 40203 40204 40205", "merchant_block", by=_B.GATEWAY),
+}
+
 _PAYCALL = {
     **_codes("luhn_failed", "wrong_number"),
     **_codes("expiry_in_past", "expired_or_wrong_expiry"),
@@ -268,5 +282,6 @@ CODES: dict[System, dict[str, CodeMeaning]] = {
     ADYEN_REFUSAL: _ADYEN_REFUSAL,
     ADYEN_ERROR: _ADYEN_ERROR,
     CYBERSOURCE: _CYBERSOURCE,
+    CHECKOUT: _CHECKOUT,
     PAYCALL: _PAYCALL,
 }

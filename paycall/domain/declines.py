@@ -34,7 +34,7 @@ __all__ = [
     "kind_of",
 ]
 
-_HARMLESS_CODE = re.compile(r"(?!.*\d{5})[A-Za-z0-9_.-]{1,60}")
+_HARMLESS_CODE = re.compile(r"(?!.*\d{6})[A-Za-z0-9_.-]{1,60}")
 _SAYS_LITTLE = ("generic_decline", UNRECOGNISED)
 _LEFT_TO_ADVICE = ("79", "82", "83")  # Mastercard: the reason is in the advice code
 _STRICTNESS = (Retry.NOW, Retry.AFTER_CORRECTION, Retry.LATER, Retry.NEVER)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ import uvicorn
 from gateway_adapters.registry import REGISTRY, make_acquirer
 from gateway_adapters.sandbox.ledger import Ledger
 from gateway_adapters.sandbox.server import create_app
+from gateway_adapters.sandbox.wires.adyen import MERCHANT_ACCOUNT, webhook_hmac_key
+from gateway_adapters.sandbox.wires.generic import USERNAME
+from gateway_adapters.sandbox.wires.stripe import webhook_secret
 from paycall.domain.card_ports import Acquirer
 
 API_KEY = "contract-suite-key"
@@ -25,18 +29,29 @@ T = TypeVar("T")
 class Served:
     """A uvicorn server in a thread, up when the object is made, down after ``stop()``."""
 
-    def __init__(self, ledger: Path) -> None:
+    def __init__(self) -> None:
         self.socket = socket.socket()
         self.socket.bind(("127.0.0.1", 0))
         self.port: int = self.socket.getsockname()[1]
-        app = create_app(ledger, API_KEY)
-        self.ledger: Ledger = app.state.simulator.ledger
-        self._server = uvicorn.Server(uvicorn.Config(app, log_level="info", lifespan="off"))
+        self._folder = tempfile.TemporaryDirectory()
+        self._app = create_app(Path(self._folder.name) / "unused.sqlite3", API_KEY)
+        self._server = uvicorn.Server(uvicorn.Config(self._app, log_level="info", lifespan="off"))
         self._thread = threading.Thread(target=self._server.run, args=([self.socket],), daemon=True)
         self._thread.start()
         while not self._server.started:
             self._thread.join(0.01)
             assert self._thread.is_alive(), "the simulator did not start"
+
+    @property
+    def ledger(self) -> Ledger:
+        """The books of the test that runs."""
+        ledger: Ledger = self._app.state.simulator.ledger
+        return ledger
+
+    def open(self, ledger: Path) -> None:
+        """New books: the server stays, which is quicker than a new one for each test."""
+        self.ledger.close()
+        self._app.state.simulator = create_app(ledger, API_KEY).state.simulator
 
     def stop(self) -> None:
         self._server.should_exit = True
@@ -44,6 +59,50 @@ class Served:
         assert not self._thread.is_alive()
         self.socket.close()
         self.ledger.close()
+        self._folder.cleanup()
+
+
+@dataclass(frozen=True)
+class Wire:
+    """How an adapter reaches the simulator, and what its acquirer's protocol can and cannot do.
+
+    ``looks_up``: an attempt is found by our reference. ``holds_back``: a reversal of nothing stops what arrives
+    late. ``answers_later``: operations are received, their outcome comes by webhook. ``keeps_errors``: a server
+    error is answered again for the same key. ``partial``: approves a part. ``charges_only``: nothing but charges.
+    """
+
+    settings: Callable[[int], dict[str, Any]]
+    looks_up: bool = True
+    holds_back: bool = True
+    answers_later: bool = False
+    keeps_errors: bool = False
+    partial: bool = False
+    charges_only: bool = False
+
+
+def _at(path: str, **more: Any) -> Callable[[int], dict[str, Any]]:
+    return lambda port: (
+        {
+            "url": f"http://127.0.0.1:{port}{path}",
+            "api_key": API_KEY,
+            "read_s": 5.0,
+        }
+        | more
+    )
+
+
+WIRES: dict[str, Wire] = {
+    "sandbox": Wire(_at(""), partial=True),
+    "stripe": Wire(_at("/stripe", webhook_secret=webhook_secret(API_KEY)), keeps_errors=True),
+    "adyen": Wire(
+        _at("/adyen", merchant_account=MERCHANT_ACCOUNT, webhook_hmac_key=webhook_hmac_key(API_KEY)),
+        looks_up=False,
+        answers_later=True,
+        partial=True,
+    ),
+    "checkout_com": Wire(_at("/checkout", processing_channel_id="pc_simulator"), holds_back=False),
+    "generic": Wire(_at("/connector", username=USERNAME), looks_up=False, charges_only=True),
+}
 
 
 @dataclass
@@ -53,7 +112,11 @@ class Peer:
     name: str
     served: Served
     ledger_file: Path
-    settings: Callable[[int], dict[str, Any]]
+    wire: Wire
+
+    def settings(self, port: int) -> dict[str, Any]:
+        """The adapter's settings for a simulator on this port."""
+        return self.wire.settings(port)
 
     @property
     def ledger(self) -> Ledger:
@@ -72,19 +135,17 @@ class Peer:
         return asyncio.run(main())
 
 
-def _sandbox(port: int) -> dict[str, Any]:
-    return {"url": f"http://127.0.0.1:{port}", "api_key": API_KEY, "read_s": 5.0}
-
-
-SETTINGS: dict[str, Callable[[int], dict[str, Any]]] = {"sandbox": _sandbox}
+@pytest.fixture(scope="session")
+def served() -> Iterator[Served]:
+    """The simulator, for all tests of the suite."""
+    server = Served()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(params=sorted(REGISTRY))
-def peer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Peer]:
-    """Each adapter of the registry in turn."""
+def peer(request: pytest.FixtureRequest, served: Served, tmp_path: Path) -> Peer:
+    """Each adapter of the registry in turn, with new books."""
     ledger_file = tmp_path / "ledger.sqlite3"
-    served = Served(ledger_file)
-    try:
-        yield Peer(request.param, served, ledger_file, SETTINGS[request.param])
-    finally:
-        served.stop()
+    served.open(ledger_file)
+    return Peer(request.param, served, ledger_file, WIRES[request.param])

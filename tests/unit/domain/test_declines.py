@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from paycall.domain.decline_codes import CODES, ISO8583, PAYCALL, STRIPE_DECLINE, STRIPE_ERROR
+from paycall.domain.decline_codes import CHECKOUT, CODES, ISO8583, PAYCALL, STRIPE_DECLINE, STRIPE_ERROR
 from paycall.domain.decline_rules import REASONS, UNRECOGNISED
 from paycall.domain.decline_texts import TEXTS
 from paycall.domain.declines import (
@@ -35,7 +35,7 @@ STEP_OF_FIELD = {
 
 
 def test_all_215_codes_are_in_the_table_and_every_reason_is_used() -> None:
-    assert len(ALL_CODES) == 215
+    assert len([code for system, code in ALL_CODES if system != CHECKOUT]) == 215
     used = {decline_for(system, code).reason for system, code in ALL_CODES}
     assert used == set(REASONS)
 

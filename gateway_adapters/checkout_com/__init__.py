@@ -1,0 +1,1 @@
+"""Checkout.com's unified payments API (NAS): raw cards, MOTO."""

@@ -1,0 +1,1 @@
+"""Any endpoint that serves Twilio's generic pay connector."""
