@@ -209,7 +209,7 @@ class Heard:
     first_at: float = 0.0
     largest_gap_s: float = 0.0
 
-    def keys(self) -> str:
+    def recovered(self) -> str:
         """Keys that a detector recovers."""
         return "".join(symbol for symbol, _, _ in dsp.detect(self.pcm)) if self.pcm.size else ""
 

@@ -148,7 +148,7 @@ def caller(
     ending = (
         [pause(hold_ms), in_dialog("BYE", user, 2), receive("200")]
         if hold_ms
-        else [receive("BYE", 'timeout="120000"'), message(_BYE_OK)]
+        else [receive("BYE", 'timeout="120000"'), message(ANSWER_OK)]
     )
     return scenario(
         "caller",
@@ -162,13 +162,13 @@ def caller(
     )
 
 
-_BYE_OK = """SIP/2.0 200 OK
+ANSWER_OK = """SIP/2.0 200 OK
         [last_Via:]
         [last_From:]
         [last_To:]
         [last_Call-ID:]
         [last_CSeq:]"""
-# writes the media port and the event's payload type of the peer's SDP into sipp's log file, where ``Sipp.peer_rtp`` finds it
+# writes media port and event payload type of the peer's SDP into the log file, where ``Sipp.peer_rtp`` finds them
 _RTP_OF_PEER = (
     '<ereg regexp="m=audio ([0-9]+) " search_in="body" check_it="true" assign_to="1,2"/>'
     '<ereg regexp="a=rtpmap:([0-9]+) telephone-event" search_in="body" assign_to="6,7"/>'
@@ -182,7 +182,7 @@ def agent(rtp_port: int, hold_ms: int = 0, ring_ms: int = 100, **kwargs: object)
     ending = (
         [pause(hold_ms), agent_request("BYE", 1), receive("200")]
         if hold_ms
-        else [receive("BYE", 'timeout="120000"'), message(_BYE_OK)]
+        else [receive("BYE", 'timeout="120000"'), message(ANSWER_OK)]
     )
     return scenario(
         "agent",
