@@ -69,11 +69,12 @@ class Supervisor:
         self._stopping = False
 
     def start(self, timeout_s: float, progress: Callable[[str], None]) -> bool:
-        """Start all, each when the one before it is ready; False if one did not come up in time."""
+        """Start all side by side and wait until each is ready; False if one did not come up in time."""
+        deadline = time.monotonic() + timeout_s
+        for child in self.children:
+            child.start()
         for child in self.children:
             progress(f"starting {child.name}")
-            child.start()
-            deadline = time.monotonic() + timeout_s
             while not child.ready():
                 if self._stopping:
                     return False
