@@ -65,7 +65,13 @@ def create_app(
     app.add_exception_handler(Refused, _refused)
     for wire in (native, stripe, adyen, checkout_com, generic, page):
         app.include_router(wire.router)
+    app.add_api_route("/health", _health, methods=["GET"])
     return app
+
+
+async def _health() -> dict[str, str]:
+    """For who started it: it answers."""
+    return {"status": "ok"}
 
 
 async def _invalid(_request: Request, _details: Exception) -> Response:
