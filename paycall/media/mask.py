@@ -159,7 +159,7 @@ class CallAudio:
         else:
             _join(caller, mask)
         if agent is not None:
-            agent.adjustTxLevel(0.0 if self._alarmed else 1.0)
+            agent.adjustRxLevel(0.0 if self._alarmed else 1.0)  # pjsua2: Rx is what the port receives
 
     def _await_warm(self, limit_s: float, then: Callable[[], None]) -> None:
         if self.state is not MaskState.WARMING or self._mask_port is None:
@@ -219,7 +219,7 @@ class CallAudio:
     def _alarm(self, kind: AlarmKind) -> None:
         first, self._alarmed = not self._alarmed, True
         if self._agent is not None:
-            self._agent.adjustTxLevel(0.0)
+            self._agent.adjustRxLevel(0.0)
         if first:
             self._on_alarm(kind)
 
