@@ -128,7 +128,9 @@ def start_stack(folder: Path, cells: int = 2, extra: str = "") -> Stack:
     while "Ctrl-C stops everything" not in (folder / "serve.out").read_text("utf-8", "replace"):
         if stack.process.poll() is not None or time.monotonic() > deadline:
             stack.stop()
-            raise StackFailedError
+            said = (folder / "serve.out").read_text("utf-8", "replace")
+            complaint = next((line for line in said.splitlines() if "did not start" in line), None)
+            raise StackFailedError(complaint)  # our own words: which process, and where its log is
         time.sleep(0.05)
     stack.operator, stack.password = (stack.var / "first-operator.txt").read_text("utf-8").split()
     return stack
