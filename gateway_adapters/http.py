@@ -8,7 +8,9 @@ request: httpx's errors and responses hold the body that was sent, and with it t
 
 from __future__ import annotations
 
+import functools
 import json
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +20,12 @@ import httpx
 from paycall.domain.errors import AcquirerFault, NoAnswerError, NotSentError, RefusedRequestError
 
 _NEVER_OPENED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+
+
+@functools.cache
+def _trusted() -> ssl.SSLContext:
+    """The certificates that every exchange trusts; reading them takes longer than a request."""
+    return httpx.create_ssl_context()
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,7 @@ class HttpExchange:
             # An idle connection that the other side is about to close loses a request with no answer,
             # so ours are given up first.
             limits=httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=4.0),
+            verify=_trusted(),
             follow_redirects=False,
             trust_env=False,
         )

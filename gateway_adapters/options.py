@@ -59,14 +59,31 @@ class Options:
             raise self._wrong(name, "must be a table")
         return dict(value)
 
-    def url(self, name: str, default: str | None = None) -> str:
-        """An address to send cards to: https, or http on this machine's loopback (PCI DSS 4.2.1)."""
+    def flag(self, name: str) -> bool:
+        """True or false; false if it is not given."""
+        value = self._take(name, False)
+        if isinstance(value, str):
+            value = {"true": True, "false": False}.get(value.lower())
+        if not isinstance(value, bool):
+            raise self._wrong(name, "must be true or false")
+        return value
+
+    def url(
+        self,
+        name: str,
+        default: str | None = None,
+        *,
+        schemes: tuple[str, str] = ("https", "http"),
+        plain: str = "http",
+        plain_anywhere: bool = False,
+    ) -> str:
+        """An address to send cards to: encrypted, or in plain on this machine's loopback (PCI DSS 4.2.1)."""
         value = self.text(name, default).rstrip("/")
         parts = urlsplit(value)
-        if not parts.hostname or parts.username or parts.password:
-            raise self._wrong(name, "must be an address such as https://host")
-        if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
-            raise self._wrong(name, "must begin with https:// (http only to 127.0.0.1)")
+        if parts.scheme not in schemes or not parts.hostname or parts.username or parts.password:
+            raise self._wrong(name, f"must be an address such as {schemes[0]}://host")
+        if parts.scheme == plain and not (plain_anywhere or _is_loopback(parts.hostname)):
+            raise self._wrong(name, f"must begin with {schemes[0]}:// ({plain} only to 127.0.0.1)")
         return value
 
     def done(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from gateway_adapters.adyen.adapter import AdyenAcquirer
 from gateway_adapters.checkout_com.adapter import CheckoutComAcquirer
 from gateway_adapters.generic.adapter import GenericAcquirer
+from gateway_adapters.iso8583.adapter import Iso8583Acquirer
 from gateway_adapters.sandbox.adapter import SandboxAcquirer
 from gateway_adapters.stripe.adapter import StripeAcquirer
 from paycall.domain.card_ports import Acquirer
@@ -19,6 +20,7 @@ REGISTRY: dict[str, Factory] = {
     "adyen": AdyenAcquirer.from_settings,
     "checkout_com": CheckoutComAcquirer.from_settings,
     "generic": GenericAcquirer.from_settings,
+    "iso8583": Iso8583Acquirer.from_settings,
     "sandbox": SandboxAcquirer.from_settings,
     "stripe": StripeAcquirer.from_settings,
 }

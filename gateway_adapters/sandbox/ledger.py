@@ -170,6 +170,7 @@ class Ledger:
         currency: str,
         card: CardTrace,
         behaviour: Behaviour,
+        booking_id: str | None = None,
     ) -> Authorization:
         """Book an authorization with the outcome that the behaviour gives it."""
         with Session(self._engine, expire_on_commit=False) as session, session.begin():
@@ -179,7 +180,7 @@ class Ledger:
             code = LATE_CODE if late else behaviour.code
             approved_minor = 0 if late else behaviour.approved_minor(amount_minor)
             row = Authorization(
-                id=new_reference(wire, "authorization"),
+                id=booking_id or new_reference(wire, "authorization"),
                 reference=reference,
                 payment=payment,
                 wire=wire,

@@ -7,7 +7,8 @@ Checkout.com and Twilio's generic pay connector for the paths that paycall uses,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI, HTTPException, Request
@@ -16,6 +17,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from gateway_adapters.sandbox import page
+from gateway_adapters.sandbox.iso8583_host import Iso8583Host
 from gateway_adapters.sandbox.ledger import Ledger
 from gateway_adapters.sandbox.rules import Rules
 from gateway_adapters.sandbox.simulation import TRANSPORT, Refused, Simulator
@@ -39,6 +41,7 @@ def create_app(
     api_key: str,
     rules: Path | None = None,
     webhook_urls: Mapping[str, str] | None = None,
+    iso8583_port: int | None = None,
 ) -> FastAPI:
     """The simulator on the ledger file, which is made if it is not there.
 
@@ -52,13 +55,26 @@ def create_app(
         A rules file (see ``rules``).
     webhook_urls
         Where to deliver webhooks, by wire (``adyen``, ``stripe``); without it they stay in the outbox.
+    iso8583_port
+        The port of the ISO 8583 host on 127.0.0.1 (0: any; ``app.state.iso8583_port`` tells); None: no host.
 
     Raises
     ------
     SettingsError
         If the rules file is wrong.
     """
-    app = SimulatorApp(title="Acquirer simulator", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        host = Iso8583Host(lambda: _simulator(app))
+        if iso8583_port is not None:
+            app.state.iso8583_port = await host.start("127.0.0.1", iso8583_port)
+        yield
+        await host.stop()
+
+    app = SimulatorApp(
+        title="Acquirer simulator", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
+    )
     app.state.simulator = Simulator(Ledger(ledger), api_key, Rules(rules), dict(webhook_urls or {}))
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
@@ -72,6 +88,11 @@ def create_app(
 async def _health() -> dict[str, str]:
     """For who started it: it answers."""
     return {"status": "ok"}
+
+
+def _simulator(app: FastAPI) -> Simulator:
+    simulator: Simulator = app.state.simulator
+    return simulator
 
 
 async def _invalid(_request: Request, _details: Exception) -> Response:

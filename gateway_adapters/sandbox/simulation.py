@@ -30,6 +30,7 @@ from gateway_adapters.sandbox.ledger import Authorization, CardTrace, KeyReusedE
 from gateway_adapters.sandbox.rules import Rules
 from paycall.domain.card import brand_of
 
+GARBAGE = "<!doctype html><p>Service temporarily out of ord"
 TRANSPORT = "paycall.transport"  # where the app leaves the connection's transport in the ASGI scope
 
 Render = Callable[[Authorization], tuple[int, dict[str, Any]]]
@@ -49,7 +50,8 @@ class Order:
     """A wish to authorize, as any wire brings it.
 
     ``partial``: the client can live with a part of the amount; ``settle``: take it at once; ``keeps_errors``:
-    a server error is kept under the idempotency key and answered again.
+    a server error is kept under the idempotency key and answered again; ``booking_id``: the ledger's name for it,
+    where the wire gives one.
     """
 
     key: str
@@ -63,6 +65,16 @@ class Order:
     partial: bool = False
     settle: bool = False
     keeps_errors: bool = False
+    booking_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What to answer, and what goes wrong with the answer."""
+
+    status: int
+    body: dict[str, Any]
+    fault: Fault | None = None
 
 
 class Simulator:
@@ -88,35 +100,47 @@ class Simulator:
     async def authorize(
         self, request: Request, order: Order, render: Render, render_error: RenderError
     ) -> Response:
-        """Answer an order on its wire, or drop the connection."""
-        fingerprint = self._fingerprint(order)
+        """Answer an order on an HTTP wire, or drop the connection."""
         try:
-            replay = self.ledger.replay(order.key, fingerprint)
+            verdict = await self.decide(order, render)
         except KeyReusedError:
             return render_error(409, "idempotency-key-reused")
+        if verdict.fault is Fault.TOO_MANY_REQUESTS:
+            return render_error(429, "too-many-requests")
+        if verdict.fault in (Fault.DROP_BEFORE_BOOKING, Fault.DROP_AFTER_BOOKING):
+            return await drop_connection(request)
+        if verdict.fault is Fault.GARBAGE:
+            return PlainTextResponse(GARBAGE)
+        if verdict.fault is Fault.SERVER_ERROR:
+            error = render_error(500, "internal-error")
+            if order.keeps_errors:
+                fingerprint = self._fingerprint(order)
+                self.ledger.answer(order.key, fingerprint, 500, json.loads(bytes(error.body)))
+            return error
+        return JSONResponse(verdict.body, verdict.status)
+
+    async def decide(self, order: Order, render: Render) -> Verdict:
+        """Book an order, or find out what was answered before; wait as long as its behaviour says.
+
+        Raises
+        ------
+        KeyReusedError
+            If the key came with another order.
+        """
+        fingerprint = self._fingerprint(order)
+        replay = self.ledger.replay(order.key, fingerprint)
         if replay is not None:
-            return JSONResponse(replay.body, replay.status)
+            return Verdict(replay.status, replay.body)
         behaviour = self._behaviour(order)
         fault = behaviour.fault
         if fault is not None and not self.ledger.first_fault(order.key, fingerprint):
             fault = None
-        if fault is Fault.TOO_MANY_REQUESTS:
-            return render_error(429, "too-many-requests")
-        if fault is Fault.DROP_BEFORE_BOOKING:
-            return await drop_connection(request)
+        if fault in (Fault.TOO_MANY_REQUESTS, Fault.DROP_BEFORE_BOOKING):
+            return Verdict(0, {}, fault)
         status, body = self._book(order, behaviour, render, fingerprint)
         if behaviour.delay_s:
             await asyncio.sleep(behaviour.delay_s)
-        if fault is Fault.DROP_AFTER_BOOKING:
-            return await drop_connection(request)
-        if fault is Fault.GARBAGE:
-            return PlainTextResponse("<!doctype html><p>Service temporarily out of ord")
-        if fault is Fault.SERVER_ERROR:
-            error = render_error(500, "internal-error")
-            if order.keeps_errors:
-                self.ledger.answer(order.key, fingerprint, 500, json.loads(bytes(error.body)))
-            return error
-        return JSONResponse(body, status)
+        return Verdict(status, body, fault)
 
     def _behaviour(self, order: Order) -> Behaviour:
         brand = brand_of(order.card_number)
@@ -143,6 +167,7 @@ class Simulator:
             currency=order.currency,
             card=self.trace(order.card_number),
             behaviour=behaviour,
+            booking_id=order.booking_id,
         )
         if order.settle and row.approved_minor:
             self.ledger.settle(row.id, row.approved_minor)

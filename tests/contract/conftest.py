@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 
 from gateway_adapters.registry import REGISTRY, make_acquirer
+from gateway_adapters.sandbox.iso8583_host import INSTITUTION_ID
 from gateway_adapters.sandbox.ledger import Ledger
 from gateway_adapters.sandbox.server import create_app
 from gateway_adapters.sandbox.wires.adyen import MERCHANT_ACCOUNT, webhook_hmac_key
@@ -34,8 +35,8 @@ class Served:
         self.socket.bind(("127.0.0.1", 0))
         self.port: int = self.socket.getsockname()[1]
         self._folder = tempfile.TemporaryDirectory()
-        self._app = create_app(Path(self._folder.name) / "unused.sqlite3", API_KEY)
-        self._server = uvicorn.Server(uvicorn.Config(self._app, log_level="info", lifespan="off"))
+        self._app = create_app(Path(self._folder.name) / "unused.sqlite3", API_KEY, iso8583_port=0)
+        self._server = uvicorn.Server(uvicorn.Config(self._app, log_level="info"))
         self._thread = threading.Thread(target=self._server.run, args=([self.socket],), daemon=True)
         self._thread.start()
         while not self._server.started:
@@ -47,6 +48,10 @@ class Served:
         """The books of the test that runs."""
         ledger: Ledger = self._app.state.simulator.ledger
         return ledger
+
+    def port_of(self, name: str) -> int:
+        """Where an adapter finds its wire."""
+        return int(self._app.state.iso8583_port) if name == "iso8583" else self.port
 
     def open(self, ledger: Path) -> None:
         """New books: the server stays, which is quicker than a new one for each test."""
@@ -69,6 +74,7 @@ class Wire:
     ``looks_up``: an attempt is found by our reference. ``holds_back``: a reversal of nothing stops what arrives
     late. ``answers_later``: operations are received, their outcome comes by webhook. ``keeps_errors``: a server
     error is answered again for the same key. ``partial``: approves a part. ``charges_only``: nothing but charges.
+    ``turns_away``: says when it has too much to do. ``wrong``: a setting with which it refuses us.
     """
 
     settings: Callable[[int], dict[str, Any]]
@@ -78,6 +84,8 @@ class Wire:
     keeps_errors: bool = False
     partial: bool = False
     charges_only: bool = False
+    turns_away: bool = True
+    wrong: tuple[str, str] = ("api_key", "not the key")
 
 
 def _at(path: str, **more: Any) -> Callable[[int], dict[str, Any]]:
@@ -101,6 +109,19 @@ WIRES: dict[str, Wire] = {
         partial=True,
     ),
     "checkout_com": Wire(_at("/checkout", processing_channel_id="pc_simulator"), holds_back=False),
+    "iso8583": Wire(
+        lambda port: {
+            "url": f"tcp://127.0.0.1:{port}",
+            "institution_id": INSTITUTION_ID,
+            "terminal_id": "PAYCALL1",
+            "merchant_id": "PAYCALL00000001",
+            "read_s": 5.0,
+        },
+        looks_up=False,
+        partial=True,
+        turns_away=False,
+        wrong=("institution_id", "999999"),
+    ),
     "generic": Wire(_at("/connector", username=USERNAME), looks_up=False, charges_only=True),
 }
 
@@ -126,7 +147,7 @@ class Peer:
         """Do something with a fresh adapter."""
 
         async def main() -> T:
-            acquirer = make_acquirer(self.name, self.settings(self.served.port) | changes)
+            acquirer = make_acquirer(self.name, self.settings(self.served.port_of(self.name)) | changes)
             try:
                 return await work(acquirer)
             finally:
