@@ -39,7 +39,7 @@ def run_panel(config: Path | None) -> int:
     from paycall.control.hub import Hub
     from paycall.panel.app import create_app
     from paycall.panel.dependencies import PanelDependencies
-    from paycall.panel.vault_client import VaultClient
+    from paycall.panel.vault_client import HttpPaymentVault
     from paycall.store.database import open_database
 
     settings = _begin(config)
@@ -56,7 +56,7 @@ def run_panel(config: Path | None) -> int:
         site=settings.site,
         database=database,
         calls=hub,
-        vault=VaultClient(panel.vault_address),
+        vault=HttpPaymentVault(panel.vault_address),
         test_calls=_test_calls(settings),
         clock=SystemClock(),
     )
