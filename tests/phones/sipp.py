@@ -118,16 +118,21 @@ def in_dialog(
 
 
 def reply(
-    status: str, body: str = "", headers: str = "", user: str = "operator", attributes: str = ""
+    status: str,
+    body: str = "",
+    headers: str = "",
+    user: str = "operator",
+    attributes: str = "",
+    cseq: str = "[last_CSeq:]",
 ) -> str:
-    """A response of the agent's."""
+    """A response of the agent's. ``cseq`` for an INVITE that is answered after another request has come."""
     return message(
         f"""SIP/2.0 {status}
         [last_Via:]
         [last_From:]
         [last_To:];tag=[pid]agent[call_number]
         [last_Call-ID:]
-        [last_CSeq:]
+        {cseq}
         [last_Record-Route:]
         {CONTACT.format(user=user)}
         {headers}""".rstrip(),
@@ -195,6 +200,8 @@ def agent(rtp_port: int, hold_ms: int = 0, ring_ms: int = 100, **kwargs: object)
     )
 
 
+KEEP_CSEQ = '<ereg regexp=".*" search_in="hdr" header="CSeq:" assign_to="8"/>'
+KEPT_CSEQ = "CSeq:[$8]"
 _KEEP_DIALOG = (
     '<ereg regexp=".*" search_in="hdr" header="From:" assign_to="3"/>'
     '<ereg regexp=".*" search_in="hdr" header="To:" assign_to="4"/>'
