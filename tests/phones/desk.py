@@ -44,7 +44,7 @@ class Desk:
         """The newest call, once it is in this state."""
 
         def newest() -> dict[str, Any] | None:
-            calls = self.get("/calls")["calls"]
+            calls = self.get("/calls?state=all")["calls"]
             return calls[0] if calls and calls[0]["state"] == state else None
 
         return dict(until(newest, timeout_s, f"call that is {state}"))

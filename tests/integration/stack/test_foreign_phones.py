@@ -120,7 +120,7 @@ def test_sipp_plays_recorded_tones_and_sipp_answers(tmp_path: Path) -> None:
             tshark.stop()
             heard = tshark.heard(rtp.port)
             assert_nothing_leaked(seat, heard.pcm, heard.events)
-            call = next(c for c in seat.get("/calls")["calls"] if c["id"] == call_id)
+            call = next(c for c in seat.get("/calls?state=all")["calls"] if c["id"] == call_id)
             assert (call["agent_leg_keys"], call["alarm"]) == (0, None)
         finally:
             caller.close()
