@@ -17,7 +17,7 @@ _FRAME_S = 0.025
 _STEP_S = 0.010
 _TOLERANCE = 0.025
 _MIN_RMS = 32768 * 10 ** (-50 / 20)
-_MIN_SHARE = 0.70
+_MIN_SHARE = 0.80  # at 0.70, five false keys in 14 minutes of clear speech; at 0.80 none, and no key fewer
 _MAX_TWIST = 10 ** (14 / 10)
 _FRAMES_TO_COUNT = 2
 
