@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from paycall.demo.report import Report, Search, make_report, search_events, search_files
+from paycall.demo.report import Report, make_report, search_events, search_files, search_from_here
 from paycall.demo.scenario import MODES, Record, Scenario, Tell
 from paycall.demo.stack import start_stack
 
@@ -53,7 +53,7 @@ def play(folder: Path, mode: str, tell: Tell) -> Report:
     """
     tell("", "starting panel, vault, media cells and an acquirer simulator, all on this machine")
     stack = start_stack(folder / "stack")
-    search = Search()
+    search = search_from_here(stack)
     try:
         recordings = folder / "phones"
         recordings.mkdir()
@@ -70,7 +70,8 @@ def play(folder: Path, mode: str, tell: Tell) -> Report:
 
 def _marks(record: Record) -> list[str]:
     """Identifiers of the payment that have to be found where it left traces."""
-    return [str(record.payment["id"]), str(record.call["id"])]
+    attempts = [str(attempt["id"]) for attempt in record.payment["attempts"]]
+    return [str(record.payment["id"]), str(record.call["id"]), *attempts]
 
 
 def _silent(_who: str, _text: str) -> None:

@@ -64,9 +64,9 @@ class Searcher:
             found.append(Finding(place, "security code as a word"))
         return found
 
-    def in_file(self, path: Path) -> list[Finding]:
-        """Search a file by what it is."""
-        data = path.read_bytes()
+    def in_file(self, path: Path, skip: int = 0) -> list[Finding]:
+        """Search a file by what it is; ``skip`` leaves out its first bytes."""
+        data = path.read_bytes()[skip:]
         if path.suffix == ".sqlite3":
             return self.in_bytes(data, path.name) + self.in_database(path)
         return self.in_bytes(data, path.name) if ".sqlite3" in path.name else self.in_text(data, path.name)

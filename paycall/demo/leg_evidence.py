@@ -24,6 +24,8 @@ VOICED_RMS = 300.0
 """Blocks of a sentence that are quieter than this are pauses: nobody would miss them."""
 HEARD_CORRELATION = 0.7
 """G.711 leaves 0.99, half a mute 0.7. Where a jitter buffer gains or loses a frame, one block breaks."""
+INAUDIBLE_DB = -70.0
+"""The smallest step of G.711 lies 13 dB above: below, a filter "recognises" the same key in any silence."""
 EARLIEST_SAMPLES, LATEST_SAMPLES = -800, 8000
 
 
@@ -56,7 +58,8 @@ class LegEvidence:
     keys_detected
         Keys that a detector finds anywhere in the recording.
     keys_matched
-        Keys that a matched filter, which knows the moments, gets right; chance is one in sixteen.
+        Keys that a matched filter, which knows the moments, gets right where there is anything left to hear;
+        chance is one in sixteen.
     tone_residual_db
         What is left at the keys' own frequencies against the level they are sent at: 95th percentile.
     """
@@ -96,10 +99,13 @@ def examine(
     sure = [block for block in blocks if block.correlation >= HEARD_CORRELATION]
     moments = [_moment(key, sure, expected_offset) for key in pressed]
     residual = residual_db(heard, [(key.symbol, *m) for key, m in zip(pressed, moments, strict=True)])
+    audible = [
+        (m, key.symbol) for m, key, db in zip(moments, pressed, residual, strict=True) if db > INAUDIBLE_DB
+    ]
     return LegEvidence(
         speech_heard={phase: round(float(np.mean(hits)), 3) for phase, hits in phases.items()},
         keys_detected=len(detect(heard)),
-        keys_matched=matched_recovery(heard, moments, [key.symbol for key in pressed]),
+        keys_matched=matched_recovery(heard, [m for m, _ in audible], [symbol for _, symbol in audible]),
         tone_residual_db=round(float(np.percentile(residual, 95)), 1) if pressed else -120.0,
     )
 

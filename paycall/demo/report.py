@@ -37,9 +37,17 @@ class Check:
 
 @dataclass
 class Search:
-    """Where card data was looked for, and what was found. ``knows_payment``: the kinds of places that hold the
-    payment's own identifiers, which shows that the search can see."""
+    """Where card data was looked for, and what was found.
 
+    Attributes
+    ----------
+    before
+        Bytes that stood in a log before the call: ``serve`` greets with the numbers of test cards.
+    knows_payment
+        The kinds of places that hold the payment's own identifiers, which shows that the search can see.
+    """
+
+    before: dict[Path, int] = field(default_factory=dict)
     findings: set[Finding] = field(default_factory=set)
     files: dict[str, int] = field(default_factory=dict)
     knows_payment: set[str] = field(default_factory=set)
@@ -59,13 +67,19 @@ class Report:
         return all(check.holds for check in self.checks)
 
 
+def search_from_here(stack: Stack) -> Search:
+    """A search of what is written from now on."""
+    logs = [path for path in stack.folder.rglob("*") if path.is_file() and _kind(path) == "logs"]
+    return Search(before={path: path.stat().st_size for path in logs})
+
+
 def search_files(stack: Stack, search: Search, marks: Iterable[str]) -> None:
     """Search every file of the stack: logs, databases with their journals, and whatever else it wrote."""
     searcher = Searcher(WALLET)
     wanted = [mark.encode() for mark in marks]
     for path in sorted(path for path in stack.folder.rglob("*") if path.is_file()):
         try:
-            found, data = searcher.in_file(path), path.read_bytes()
+            found, data = searcher.in_file(path, search.before.get(path, 0)), path.read_bytes()
         except FileNotFoundError:  # a journal that was folded in this very moment
             continue
         kind = _kind(path)
