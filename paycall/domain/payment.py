@@ -1,7 +1,9 @@
 """What becomes of a payment: one table, ``state -> {event: next}``.
 
 Rules: an event that the table does not have raises and changes nothing. No outcome is guessed: ``UNKNOWN`` is
-left only by what the acquirer said. The diagram in ``docs/payment-states.md`` is drawn from this table.
+left only by what the acquirer said. The diagram in ``docs/states.md`` is drawn from this table
+(``scripts/state_diagrams.py``). ``declined`` leads to ``authorizing`` at once, without a stay in ``ready``: the same
+card again, where the decline allows it and nothing has to be keyed.
 """
 
 from __future__ import annotations
