@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import threading
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from typing import NoReturn
 
 import structlog
 
@@ -305,10 +307,11 @@ class Cell:
         self._endpoint.post(partial(answer, event))
 
 
-def run_cell(settings: MediaSettings, spec: CellSpec, node: socket.socket) -> int:
-    """The life of a cell's process, after the fork."""
+def run_cell(settings: MediaSettings, spec: CellSpec, node: socket.socket) -> NoReturn:
+    """The life of a cell's process, after the fork. Ends the process: a port that is freed after PJSIP aborts."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the node says when; its end closes the socket
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     harden()
     structlog.contextvars.bind_contextvars(cell_id=spec.cell_id)
-    return Cell(settings, spec, node).run()
+    cell = Cell(settings, spec, node)
+    os._exit(cell.run())

@@ -13,7 +13,6 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: every cell i
 import asyncio
 import contextlib
 import hashlib
-import ipaddress
 import json
 import signal
 import socket
@@ -25,7 +24,7 @@ import structlog
 
 from paycall.control.link import ControlLink
 from paycall.control.messages import AnyCommand, CellLost, CellStarted, Hello
-from paycall.domain.errors import NotFoundError, SettingsError
+from paycall.domain.errors import NotFoundError
 from paycall.domain.ids import new_id
 from paycall.media import pipes
 from paycall.media.dialogs import Dialog
@@ -226,24 +225,8 @@ def _stable_id(prefix: str, address: str, port: int) -> str:
     return f"{prefix}_{''.join(letters)}"
 
 
-def _check(settings: MediaSettings) -> None:
-    try:
-        version = ipaddress.ip_address(settings.address).version
-    except ValueError:
-        raise SettingsError("setting media.address: must be an IPv4 address") from None
-    if version != 4:
-        raise SettingsError("setting media.address: IPv6 is not supported by this build of PJSIP")
-
-
 def run_node(settings: MediaSettings, site: SiteSettings) -> int:  # noqa: ARG001
-    """Run a node until SIGTERM or SIGINT; gives the process's exit code.
-
-    Raises
-    ------
-    SettingsError
-        If the address can't be used.
-    """
-    _check(settings)
+    """Run a node until SIGTERM or SIGINT; gives the process's exit code."""
     zygote, zygote_pid = start_zygote(settings)
     try:
         return asyncio.run(_run(settings, zygote))

@@ -75,18 +75,17 @@ class _Zygote:
         return True
 
     def _become_cell(self, spec: CellSpec, node: socket.socket) -> None:
-        code = 1
         try:
             die_with_parent()
             self._selector.close()
             self._node.close()
-            code = run_cell(self._settings, spec, node)
+            run_cell(self._settings, spec, node)
         except Exception as error:
             log.error(
                 "cell_failed", error=type(error).__name__, port=self._settings.first_sip_port + spec.index
             )
         finally:
-            os._exit(code)
+            os._exit(1)
 
     def _ended(self, pidfd: int, pid: int, index: int) -> None:
         self._selector.unregister(pidfd)

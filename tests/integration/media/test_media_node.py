@@ -1,0 +1,114 @@
+"""A cell that dies, hangs or cannot reach the vault: phones released, panel told, place filled, mask kept."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import psutil
+
+from paycall.domain.fields import Field
+from tests.phones import sipp
+from tests.phones.call import Call
+from tests.phones.rtp import Stream, free_port
+from tests.phones.site import Site, until
+
+NUMBER = [Field.CARD_NUMBER]
+
+
+def test_a_killed_cell_s_phones_are_released_and_its_place_is_filled() -> None:
+    with Site(cells=2) as site:
+        call = Call(site, caller={"hold_ms": 0})
+        other_port = site.sip_port + 1
+        other_rtp = free_port()
+        site.add(sipp.Sipp(sipp.agent(other_rtp), site.agent_port + 2))
+        call.capture(fields=NUMBER)
+        call.caller_plays(Stream().silence(0.2).keys("4111"))
+        pids = site.pids()
+        mark = len(site.panel.events)
+        killed_at = time.monotonic()
+        os.kill(pids[site.sip_port], signal.SIGKILL)
+        lost = site.panel.wait("node.cell-lost", since=mark)
+        assert lost.call_ids == (call.call_id,)
+        assert time.monotonic() - killed_at < 0.5
+        site.panel.wait("node.cell-started", since=mark)
+        assert time.monotonic() - killed_at < 1.5
+        assert call.caller.wait(10.0 - (time.monotonic() - killed_at)) == 0, call.caller.errors()
+        assert call.agent.wait(10.0 - (time.monotonic() - killed_at)) == 0, call.agent.errors()
+        now = site.pids()
+        assert now[other_port] == pids[other_port]
+        assert now[site.sip_port] not in pids.values()
+        again = Call(site, connected=False)
+        again.caller.peer_rtp()
+        site.panel.wait("call.connected", since=mark)
+
+
+def test_ringing_phones_of_a_killed_cell_are_released() -> None:
+    caller = sipp.scenario(
+        "refused",
+        sipp.invite("49", sipp.sdp(free_port())),
+        sipp.receive("100", 'optional="true"'),
+        sipp.receive("180"),
+        sipp.receive("503"),
+        sipp.in_dialog("ACK", "49", 1),
+    )
+    agent = sipp.scenario(
+        "cancelled",
+        sipp.receive("INVITE", actions=sipp.KEEP_CSEQ),
+        sipp.reply("180 Ringing"),
+        sipp.receive("CANCEL"),
+        sipp.message(sipp.ANSWER_OK),
+        sipp.reply("487 Request Terminated", cseq=sipp.KEPT_CSEQ),
+    )
+    with Site() as site:
+        call = Call(site, caller_scenario=caller, agent_scenario=agent, connected=False)
+        site.panel.wait("call.arrived")
+        time.sleep(0.5)
+        os.kill(site.pids()[site.sip_port], signal.SIGKILL)
+        site.panel.wait("node.cell-lost")
+        assert call.caller.wait(5.0) == 0, call.caller.errors()
+        assert call.agent.wait(5.0) == 0, call.agent.errors()
+
+
+def test_a_hung_cell_is_replaced() -> None:
+    with Site() as site:
+        pid = site.pids()[site.sip_port]
+        mark = len(site.panel.events)
+        os.kill(pid, signal.SIGSTOP)
+        site.panel.wait("node.cell-started", since=mark, timeout_s=12.0)
+        assert site.pids()[site.sip_port] != pid
+
+
+def test_the_vault_away_a_field_waits_and_arrives() -> None:
+    with Site() as site:
+        call = Call(site)
+        site.vault.close()
+        payment = call.capture(fields=NUMBER)
+        since = time.monotonic()
+        call.caller_plays(Stream().silence(0.2).events("4111111111111111#", 0.06, 0.06).silence(1.0))
+        assert not site.panel.of_type("capture.stored")
+        type(site.vault).__init__(site.vault, site.vault_path)
+        until(lambda: site.vault.values(payment), 5.0, "field in the vault")
+        site.panel.wait("capture.completed")
+        assert call.agent_heard(since).recovered() == ""
+
+
+def test_a_stopped_node_hangs_up_and_leaves_nothing() -> None:
+    with Site(cells=2) as site:
+        call = Call(site, caller={"hold_ms": 0})
+        children = psutil.Process(site.process.pid).children(recursive=True)
+        assert len(children) == 3
+        site.process.send_signal(signal.SIGTERM)
+        assert site.process.wait(10.0) == 0
+        assert call.caller.wait(3.0) == 0
+        assert call.agent.wait(3.0) == 0
+        assert psutil.wait_procs(children, 2.0)[1] == []
+
+
+def test_a_killed_node_takes_its_cells_along() -> None:
+    with Site(cells=2) as site:
+        children = psutil.Process(site.process.pid).children(recursive=True)
+        site.process.kill()
+        site.process.wait()
+        assert psutil.wait_procs(children, 5.0)[1] == []

@@ -1,0 +1,131 @@
+"""A PJSIP bridge without a network, for ``CallAudio``: one port keys and talks, one port records.
+
+Run as a process of its own (PJSIP aborts are then the test's own); prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import pjsua2 as pj
+
+import dsp
+from paycall.media import mask
+from paycall.media.endpoint import EndpointConfig, SipEndpoint
+from paycall.media.frames import FrameWriter, read_samples
+from paycall.media.mask import CallAudio
+from paycall.media.ports import SAMPLES, _format
+from tests.phones.rtp import free_port
+
+KEEP: list[Any] = []
+
+
+class Talker(pj.AudioMediaPort):
+    """Plays a sound for ever."""
+
+    def __init__(self, sound: np.ndarray) -> None:
+        super().__init__()
+        self.sound = sound[: sound.size // SAMPLES * SAMPLES]
+        self.at = 0
+        self.writer = FrameWriter(SAMPLES)
+        self.createPort("talker", _format())
+
+    def onFrameRequested(self, frame: pj.MediaFrame) -> None:
+        self.writer.write(frame, self.sound[self.at : self.at + SAMPLES])
+        self.at = (self.at + SAMPLES) % self.sound.size
+
+    def onFrameReceived(self, frame: pj.MediaFrame) -> None: ...
+
+
+class Recorder(pj.AudioMediaPort):
+    """Keeps what it hears."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks: list[tuple[float, np.ndarray]] = []
+        self.createPort("recorder", _format())
+
+    def onFrameReceived(self, frame: pj.MediaFrame) -> None:
+        self.blocks.append((time.monotonic(), read_samples(frame, SAMPLES).copy()))
+
+    def onFrameRequested(self, frame: pj.MediaFrame) -> None:
+        frame.type = pj.PJMEDIA_FRAME_TYPE_NONE
+
+    def since(self, moment: float) -> np.ndarray:
+        return np.concatenate([np.zeros(0, np.int16), *(block for at, block in self.blocks if at >= moment)])
+
+
+class _Broken:
+    def process(self, pcm: np.ndarray) -> np.ndarray:
+        raise ValueError("a stage fails")
+
+    engaged = True
+
+
+class _Leaky:
+    def process(self, pcm: np.ndarray) -> np.ndarray:
+        return pcm
+
+    engaged = True
+
+
+def main(case: str) -> dict[str, Any]:
+    """Run one case; gives what the agent's side heard and what was alarmed."""
+    endpoint = SipEndpoint(EndpointConfig("127.0.0.1", free_port(), free_port(count=10), 10))
+    endpoint.start(lambda *_: None)
+    keys = np.concatenate(
+        [np.concatenate([dsp.dtmf_tone(key, 0.1, -10.0), dsp.silence(0.1)]) for key in "159"]
+    )
+    caller, agent = Talker(keys), Recorder()
+    alarms: list[str] = []
+    pressed: list[str] = []
+    audio = CallAudio(endpoint, "silence", lambda key, *_: pressed.append(key), alarms.append)
+    if case in ("broken", "leaky"):
+        stage = _Broken() if case == "broken" else _Leaky()
+        real = mask.build_pipeline
+
+        def build(*args: Any) -> Any:
+            pipeline = real(*args)
+            pipeline._hush._following = stage  # the masker itself is what fails
+            return pipeline
+
+        mask.build_pipeline = build
+    moments: dict[str, float] = {}
+
+    def masked() -> None:
+        moments["on"] = time.monotonic()
+        if case == "joined":
+            endpoint.call_later(0.2, lambda: caller.startTransmit(agent))
+
+    def finish() -> None:
+        moments["end"] = time.monotonic()
+        audio.close()
+        endpoint.stop()
+
+    audio.set_legs(caller, agent)
+    endpoint.call_later(0.6, lambda: audio.on(masked))
+    if case == "off":
+        endpoint.call_later(1.6, lambda: audio.off(lambda: moments.update(off=time.monotonic())))
+    endpoint.call_later(2.8, finish)
+    endpoint.run()
+    KEEP.extend((caller, agent, audio))
+    heard = agent.since(moments["on"] + 0.03)
+    return {
+        "before": "".join(key for key, _, _ in dsp.detect(agent.since(0.0)[:4000])),
+        "masked": "".join(key for key, _, _ in dsp.detect(heard[: 5600 if case == "off" else None])),
+        "loudest_late": int(np.abs(agent.since(moments["on"] + 1.2).astype(int)).max(initial=0)),
+        "after": len(dsp.detect(agent.since(moments["off"]))) if "off" in moments else None,
+        "alarms": alarms,
+        "pressed": len(pressed),
+        "heard_by_listener": audio.keys_heard,
+    }
+
+
+if __name__ == "__main__":
+    print("\n" + json.dumps(main(sys.argv[1])), flush=True)
+    os._exit(0)  # a port that is freed after PJSIP aborts
