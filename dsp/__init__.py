@@ -3,7 +3,8 @@
 The package knows nothing of calls or cards and imports only numpy.
 """
 
-from dsp.detector import DtmfDetector, DtmfEvent, detect
+from dsp.bank import DtmfDetectorBank, DtmfEvent
+from dsp.detector import DtmfDetector, detect
 from dsp.evidence import matched_recovery, residual_db
 from dsp.g711 import decode_alaw, decode_ulaw, encode_alaw, encode_ulaw
 from dsp.levels import dbm0_to_peak, dbm0_to_rms, level_dbm0, power_to_dbm0
@@ -14,6 +15,7 @@ from dsp.tones import SYMBOLS, dtmf_string, dtmf_tone, frequencies_hz, silence
 __all__ = [
     "SYMBOLS",
     "DtmfDetector",
+    "DtmfDetectorBank",
     "DtmfEvent",
     "ToneListener",
     "ToneMasker",

@@ -21,8 +21,9 @@ from typing import Literal
 import numpy as np
 
 from dsp.checks import Floats, Pcm, check_pcm, check_rate
-from dsp.goertzel import DTMF_HZ, powers, quadrature_table, sine_window
+from dsp.goertzel import DTMF_HZ, sine_window
 from dsp.levels import dbm0_to_peak, dbm0_to_rms
+from dsp.quadrature import powers, quadrature_table
 from dsp.resample import Halver
 
 Replacement = Literal["silence", "comfort", "tone"]
@@ -81,7 +82,7 @@ class ToneMasker:
         self._restart()
 
     def _restart(self) -> None:
-        self._halver = Halver() if self._factor == 2 else None
+        self._halver = Halver(1) if self._factor == 2 else None
         self._line = np.zeros(self.delay_samples, dtype=np.int16)
         self._gate = np.ones(self.delay_samples, dtype=bool)  # True: replace
         self._gain = 0.0
@@ -131,7 +132,7 @@ class ToneMasker:
         held = np.arange(begin, self._position) < self._hold_until
         line = np.concatenate([self._line, samples])
         gate = np.concatenate([self._gate, held])
-        narrow = self._halver.process(samples) if self._halver is not None else samples
+        narrow = self._halver.process(samples[None])[0] if self._halver is not None else samples
         self._analysis = np.concatenate([self._analysis, narrow])
         if self._analysis.size >= WINDOW:
             if self._suspicious(self._analysis[:WINDOW]):

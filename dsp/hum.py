@@ -1,0 +1,66 @@
+"""Energy of windows without the dial tone or hum under them.
+
+A key over a dial tone 22 dB louder holds half a percent of the energy. What lies below 480 Hz may
+be taken off, but not always: in speech it is the best sign that this is no key. So it is taken off
+only where it has stood still for a quarter of a second, as no voice does.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsp import rules
+from dsp.checks import Floats
+from dsp.goertzel import BLOCK, RATE_HZ, WINDOW
+from dsp.windows import Indices, Windows
+
+HUM_BELOW_HZ: Final = 480.0
+_LOOK_BACK: Final = (6, 8, 10, 12, 14, 16, 18, 20)  # windows before the one judged: 60 to 200 ms
+
+
+def _low_basis() -> Floats:
+    """An orthonormal basis of what windows of 160 samples can hold below 480 Hz, ``(n, 160)``."""
+    time_s = (np.arange(WINDOW) - (WINDOW - 1) / 2.0) / RATE_HZ
+    angle = 2.0 * np.pi * np.outer(np.arange(0.0, HUM_BELOW_HZ, 5.0), time_s)
+    _, weight, basis = np.linalg.svd(np.vstack([np.cos(angle), np.sin(angle)]), full_matrices=False)
+    return np.asarray(np.rint(basis[weight > 1e-3 * weight[0]] * _SCALE))
+
+
+_SCALE: Final = 2.0**20  # integers, so that no sum depends on its order: see dsp.goertzel
+_BASIS: Final = _low_basis()
+
+
+def _low_energy(windows: Windows, number: Indices, channel: Indices) -> Floats:
+    """Energy below 480 Hz of each window, shape as ``number``."""
+    before = windows.blocks[(number - 1) % windows.size, channel]
+    after = windows.blocks[number % windows.size, channel]
+    samples = np.concatenate([before, after], axis=-1).reshape(-1, 2 * BLOCK).astype(np.float64)
+    parts = _BASIS @ samples.T
+    energy = np.zeros(parts.shape[1])
+    for part in parts:
+        energy += part * part
+    return np.asarray((energy / _SCALE**2).reshape(number.shape))
+
+
+def energy_without_hum(
+    windows: Windows, number: Indices, channel: Indices, whole: NDArray[np.bool_]
+) -> Floats:
+    """Energy of the five windows up to ``number`` that count, less the steady part below 480 Hz.
+
+    Where nothing stands still the energy is infinite: there is no excuse to take anything off.
+    """
+    judged = number - np.arange(5)[:, None]
+    place = np.broadcast_to(channel, judged.shape)
+    low = _low_energy(windows, judged, place)
+    earlier = number - np.array(_LOOK_BACK)[:, None]
+    reference = _low_energy(windows, earlier, np.broadcast_to(channel, earlier.shape))
+    now = low[0] + low[1] + low[2] + low[3] + low[4]
+    steady = np.ones(number.size, dtype=bool)
+    for then in reference:
+        steady &= (5.0 * then < now * rules.MAX_HUM_CHANGE) & (now < 5.0 * then * rules.MAX_HUM_CHANGE)
+    rest = (windows.energies[judged % windows.size, place] - low) * whole
+    without = rest[0] + rest[1] + rest[2] + rest[3] + rest[4]
+    return np.where(steady, without, np.inf)

@@ -1,0 +1,83 @@
+"""The last windows of many channels: tones, energies and samples, in rings.
+
+Everything that decides looks at most ``DEPTH`` windows back, by absolute window number. Window ``k``
+ends with block ``k`` of the stream and has its middle at sample ``80 * k``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsp.checks import Floats, Pcm
+from dsp.goertzel import BLOCK, block_sums
+
+Indices = NDArray[np.intp]
+DEPTH: Final = 24  # windows of history: 240 ms, as far as the test for hum looks back
+
+
+class Windows:
+    """Rings over time; the first axis is the window's number modulo ``size``.
+
+    Attributes
+    ----------
+    tones : ndarray, shape ``(size, 16, channels)``
+        Real parts of the eight tones, then imaginary parts.
+    powers : ndarray, shape ``(size, 8, channels)``
+    groups : ndarray, shape ``(size, 2, channels)``
+        Sum of the four low and of the four high powers.
+    energies : ndarray, shape ``(size, channels)``
+        Sum of the squares of the window's 160 samples.
+    blocks : ndarray of int16, shape ``(size, channels, 80)``
+    """
+
+    def __init__(self, channels: int, at_once: int) -> None:
+        self.channels = channels
+        self.size = DEPTH + 2 + at_once
+        self.next = 0  # number of the next window
+        self.tones = np.zeros((self.size, 16, channels))
+        self.powers = np.zeros((self.size, 8, channels))
+        self.groups = np.zeros((self.size, 2, channels))
+        self.energies = np.zeros((self.size, channels))
+        self.blocks = np.zeros((self.size, channels, BLOCK), dtype=np.int16)
+        self._first_half = np.zeros((1, 16, channels))
+        self._block_energy = np.zeros((1, channels))
+
+    def append(self, blocks: Pcm) -> int:
+        """Take ``blocks``, int16, shape ``(channels, steps, 80)``; return the number of the first window."""
+        first, steps = self.next, blocks.shape[1]
+        ordered = blocks.transpose(1, 0, 2)
+        samples = ordered.astype(np.float64, order="C")
+        sums = block_sums(samples)
+        block_energy = np.vecdot(samples, samples)
+        rows = self._rows(first, steps)
+        tones = sums[:, 16:] + np.concatenate([self._first_half, sums[:-1, :16]])
+        squares = tones * tones
+        powers = squares[:, :8] + squares[:, 8:]
+        self.tones[rows] = tones
+        self.powers[rows] = powers
+        self.groups[rows] = _group_sums(powers)
+        self.energies[rows] = block_energy + np.concatenate([self._block_energy, block_energy[:-1]])
+        self.blocks[rows] = ordered
+        self._first_half = sums[-1:, :16].copy()
+        self._block_energy = block_energy[-1:]
+        self.next = first + steps
+        return first
+
+    def latest(self, first: int) -> tuple[Floats, Floats]:
+        """Powers ``(steps, 8, channels)`` and group sums ``(steps, 2, channels)`` since ``first``."""
+        rows = self._rows(first, self.next - first)
+        return self.powers[rows], self.groups[rows]
+
+    def _rows(self, first: int, count: int) -> slice | Indices:
+        begin = first % self.size
+        if begin + count <= self.size:
+            return slice(begin, begin + count)
+        return np.arange(first, first + count) % self.size
+
+
+def _group_sums(powers: Floats) -> Floats:
+    pairs = powers[:, 0::2] + powers[:, 1::2]
+    return np.asarray(pairs[:, 0::2] + pairs[:, 1::2])

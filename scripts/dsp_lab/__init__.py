@@ -1,0 +1,1 @@
+"""What the tests and the benchmark of `dsp` share: keyed signals, bad lines, recorded speech, spandsp."""

@@ -1,0 +1,118 @@
+"""Recorded human speech: Debian's prompt packages for Asterisk, and tapes made of them.
+
+Needs asterisk-core-sounds-{en,ru,fr,es,it}-wav and asterisk-moh-opsound-wav (scripts/system-tools.sh).
+"""
+
+from __future__ import annotations
+
+import wave
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path("/usr/share/asterisk")
+LANGUAGES = ("en", "ru", "fr", "es", "it")
+# Beeps are no speech; they are left out of the speech, whatever a detector makes of them.
+_NOT_SPEECH = {"beep.wav", "beeperr.wav", "ascending-2tone.wav", "descending-2tone.wav"}
+SPEEDS = (1.0, 0.93, 1.08, 1.17)
+LEVELS_DB = (0.0, -10.0, 4.0, -18.0)
+
+
+def _read(path: Path) -> np.ndarray:
+    with wave.open(str(path)) as source:
+        assert (source.getframerate(), source.getnchannels(), source.getsampwidth()) == (8000, 1, 2)
+        return np.frombuffer(source.readframes(source.getnframes()), dtype=np.int16)
+
+
+@cache
+def recordings() -> tuple[np.ndarray, ...]:
+    """Every prompt and every piece of music on hold once, in a fixed order, as int16 at 8 kHz."""
+    files = sorted(p for p in ROOT.rglob("*.wav") if not p.is_symlink() and p.name not in _NOT_SPEECH)
+    found = {p.name[:2] for p in (ROOT / "sounds").glob("??_*")} | (
+        {"moh"} if (ROOT / "moh").is_dir() else set()
+    )
+    if not found >= {*LANGUAGES, "moh"}:
+        raise RuntimeError("the recorded speech is missing: run scripts/system-tools.sh")
+    return tuple(_read(path) for path in files)
+
+
+def change_speed(pcm: np.ndarray, speed: float) -> np.ndarray:
+    """Played faster (and higher) or slower: the spectrum is cut or padded, so nothing aliases."""
+    wave = pcm.astype(np.float64)
+    if speed == 1.0 or not wave.size:
+        return wave
+    padded = np.zeros(1 << (wave.size + 255).bit_length())  # a power of two is quick to transform
+    padded[: wave.size] = wave
+    size = 2 * round(padded.size / speed / 2)
+    spectrum = np.fft.rfft(padded)
+    kept = np.zeros(size // 2 + 1, dtype=complex)
+    shared = min(kept.size, spectrum.size)
+    kept[:shared] = spectrum[:shared]
+    slower = np.fft.irfft(kept, size) * (size / padded.size)
+    return slower[: int(wave.size * size / padded.size)]
+
+
+def variation(pcm: np.ndarray, speed: float, level_db: float) -> np.ndarray:
+    changed = change_speed(pcm, speed) * 10 ** (level_db / 20)
+    return np.clip(np.rint(changed), -32768, 32767).astype(np.int16)
+
+
+def tapes(hours: float) -> Iterator[np.ndarray]:
+    """Recorded speech with speed and level varied, one recording after the other, until ``hours`` are full."""
+    left = int(hours * 3600 * 8000)
+    for round_ in range(64):
+        for index, recording in enumerate(recordings()):
+            if left <= 0:
+                return
+            speed = SPEEDS[round_ % len(SPEEDS)] * (1.0 + 0.02 * (round_ // len(SPEEDS)))
+            level = LEVELS_DB[(round_ + index) % len(LEVELS_DB)]
+            part = variation(recording, speed, level)[:left]
+            left -= part.size
+            yield part
+
+
+def tone_likeness(pcm: np.ndarray, window: int = 256, hop: int = 128) -> np.ndarray:
+    """Share of energy above 500 Hz that the likeliest pair of DTMF lines explains, for every window.
+
+    An FFT measure that is neither spandsp's nor ours, so that the mined tape favours nobody.
+    """
+    if pcm.size < window:
+        return np.zeros(0)
+    frames = np.lib.stride_tricks.sliding_window_view(pcm, window)[::hop] * np.hanning(window)
+    spectrum = np.abs(np.fft.rfft(frames, 1024, axis=1)) ** 2
+    bins = np.fft.rfftfreq(1024, 1 / 8000)
+    total = spectrum[:, bins > 300].sum(axis=1) + 1e6
+
+    def best(lines: tuple[float, ...]) -> np.ndarray:
+        return np.max([spectrum[:, np.abs(bins - f) <= 45].sum(axis=1) for f in lines], axis=0)
+
+    low, high = best((697, 770, 852, 941)), best((1209, 1336, 1477, 1633))
+    balance = np.minimum(low, high) / np.maximum(np.maximum(low, high), 1e-9)
+    return np.where(balance > 0.05, (low + high) / total, 0.0)
+
+
+def adversarial_tape(minutes: float, speeds: tuple[float, ...], fragment_s: float = 1.0) -> np.ndarray:
+    """The most tone-like fragments of all recordings at all ``speeds``, strung together."""
+    half = int(fragment_s * 4000)
+    found: list[tuple[float, int, float, int]] = []
+    for speed in speeds:
+        for number, recording in enumerate(recordings()):
+            pcm = variation(recording, speed, 0.0)
+            score = tone_likeness(pcm)
+            if score.size < 3:
+                continue
+            held = np.minimum(score[1:-1], np.maximum(score[:-2], score[2:]))  # for two windows in a row
+            while held.size and held.max() > 0.5:
+                at = int(np.argmax(held))
+                found.append((float(held[at]), number, speed, (at + 1) * 128))
+                held[max(0, at - half // 128) : at + half // 128] = 0.0
+    found.sort(reverse=True)
+    parts, cached = [], {}
+    for _, number, speed, at in found[: int(minutes * 60 / fragment_s)]:
+        key = (number, speed)
+        if key not in cached:
+            cached[key] = variation(recordings()[number], speed, 0.0)
+        parts.append(cached[key][max(at - half, 0) : at + half])
+    return np.concatenate(parts)
