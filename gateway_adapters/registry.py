@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway_adapters.adyen.adapter import AdyenAcquirer
+from gateway_adapters.breaker import GuardedAcquirer
 from gateway_adapters.checkout_com.adapter import CheckoutComAcquirer
 from gateway_adapters.generic.adapter import GenericAcquirer
 from gateway_adapters.iso8583.adapter import Iso8583Acquirer
 from gateway_adapters.sandbox.adapter import SandboxAcquirer
 from gateway_adapters.stripe.adapter import StripeAcquirer
+from gateway_adapters.webhooks import WebhookReceiver
 from paycall.domain.card_ports import Acquirer
 from paycall.domain.errors import SettingsError
 
@@ -26,8 +28,8 @@ REGISTRY: dict[str, Factory] = {
 }
 
 
-def make_acquirer(name: str, table: Mapping[str, Any]) -> Acquirer:
-    """The adapter of this name, with its settings.
+def make_acquirer(name: str, table: Mapping[str, Any]) -> GuardedAcquirer:
+    """The adapter of this name, with its settings, behind its circuit breakers.
 
     Raises
     ------
@@ -37,4 +39,10 @@ def make_acquirer(name: str, table: Mapping[str, Any]) -> Acquirer:
     factory = REGISTRY.get(name)
     if factory is None:
         raise SettingsError(f"setting vault.acquirer: must be one of {', '.join(sorted(REGISTRY))}")
-    return factory(table)
+    return GuardedAcquirer(factory(table))
+
+
+def webhook_receiver(acquirer: Acquirer) -> WebhookReceiver | None:
+    """The acquirer's side that verifies webhooks; None if it sends none."""
+    inner = acquirer.inner if isinstance(acquirer, GuardedAcquirer) else acquirer
+    return inner if isinstance(inner, WebhookReceiver) else None

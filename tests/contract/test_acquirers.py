@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from gateway_adapters.webhooks import WebhookReceiver
+from gateway_adapters.registry import webhook_receiver
 from paycall.domain.authorization import (
     AuthorizationRequest,
     AuthorizationResult,
@@ -85,11 +85,12 @@ def operate(peer: Any, what: str, *args: Any) -> OperationOutcome:
         result: OperationResult = await getattr(acquirer, what)(*args)
         if not peer.wire.answers_later or result.outcome is not OperationOutcome.PENDING:
             return result.outcome
-        assert isinstance(acquirer, WebhookReceiver)
+        receiver = webhook_receiver(acquirer)
+        assert receiver is not None
         events = [
             event
             for sent in peer.ledger.webhooks(peer.name)
-            for event in acquirer.verify_webhook(json.loads(sent.headers), sent.body.encode(), time.time())
+            for event in receiver.verify_webhook(json.loads(sent.headers), sent.body.encode(), time.time())
             if event.acquirer_reference == result.acquirer_reference
         ]
         assert events, "the webhook names the operation that was received"

@@ -16,7 +16,7 @@ import stripe
 from Adyen.exceptions import AdyenAPIUnprocessableEntity
 from Adyen.util import generate_notification_sig, is_valid_hmac_notification
 
-from gateway_adapters.registry import make_acquirer
+from gateway_adapters.registry import make_acquirer, webhook_receiver
 from gateway_adapters.sandbox.wires.adyen import MERCHANT_ACCOUNT, webhook_hmac_key
 from gateway_adapters.sandbox.wires.stripe import webhook_secret
 from gateway_adapters.webhooks import WebhookEvent, WebhookKind, WebhookReceiver
@@ -33,9 +33,9 @@ def books(served: Any, tmp_path: Any) -> Any:
 
 
 def receiver(name: str, **table: str) -> WebhookReceiver:
-    acquirer = make_acquirer(name, {"api_key": KEY} | table)
-    assert isinstance(acquirer, WebhookReceiver)
-    return acquirer
+    found = webhook_receiver(make_acquirer(name, {"api_key": KEY} | table))
+    assert found is not None
+    return found
 
 
 class TestStripe:

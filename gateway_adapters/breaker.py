@@ -1,0 +1,112 @@
+"""A circuit breaker for each acquirer and operation.
+
+Rules: an acquirer that does not answer is left alone for a while, so that a caller is not kept waiting for a
+time-out that the last five callers have had. Declines and refusals are answers and never count. Void, look-up
+and reversal are never held back: they make things right. What is held back was certainly not sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from paycall.domain.authorization import AuthorizationRequest, AuthorizationResult, OperationResult
+from paycall.domain.card_ports import Acquirer, Card
+from paycall.domain.errors import AcquirerFault, NoAnswerError, NotSentError
+from paycall.domain.money import Money
+
+FAILURES_TO_OPEN = 5
+OPEN_S = 15.0
+_Answer = TypeVar("_Answer")
+
+
+@dataclass
+class Breaker:
+    """One breaker. Closed lets all through; open none; after ``open_s`` one probe decides.
+
+    Times are seconds of a clock that only grows.
+    """
+
+    failures_to_open: int = FAILURES_TO_OPEN
+    open_s: float = OPEN_S
+    _failures: int = 0
+    _opened_at: float | None = None
+    _probing: bool = False
+
+    def allows(self, now: float) -> bool:
+        """Whether a call may be made; the first one after the pause is the probe."""
+        if self._opened_at is None:
+            return True
+        if self._probing or now - self._opened_at < self.open_s:
+            return False
+        self._probing = True
+        return True
+
+    def answered(self) -> None:
+        """The acquirer answered, whatever it said."""
+        self._failures, self._opened_at, self._probing = 0, None, False
+
+    def failed(self, now: float) -> None:
+        """No connection, or no answer."""
+        self._failures += 1
+        if self._probing or self._failures >= self.failures_to_open:
+            self._opened_at, self._probing = now, False
+
+
+class GuardedAcquirer:
+    """An ``Acquirer`` with a breaker before each operation that moves money forward.
+
+    ``inner`` is the adapter itself.
+    """
+
+    def __init__(self, inner: Acquirer, clock: Callable[[], float] = time.monotonic) -> None:
+        self.inner = inner
+        self.name = inner.name
+        self._clock = clock
+        self._breakers = {name: Breaker() for name in ("authorize", "settle", "refund")}
+
+    async def authorize(self, request: AuthorizationRequest, card: Card) -> AuthorizationResult:
+        """Reserve the amount, unless the breaker is open."""
+        return await self._guarded("authorize", lambda: self.inner.authorize(request, card))
+
+    async def look_up(self, attempt_id: str) -> AuthorizationResult | None:
+        """Never held back."""
+        return await self.inner.look_up(attempt_id)
+
+    async def settle(self, key: str, acquirer_reference: str, money: Money) -> OperationResult:
+        """Take the amount, unless the breaker is open."""
+        return await self._guarded("settle", lambda: self.inner.settle(key, acquirer_reference, money))
+
+    async def void(self, key: str, acquirer_reference: str) -> OperationResult:
+        """Never held back."""
+        return await self.inner.void(key, acquirer_reference)
+
+    async def refund(self, key: str, acquirer_reference: str, money: Money) -> OperationResult:
+        """Give the amount back, unless the breaker is open."""
+        return await self._guarded("refund", lambda: self.inner.refund(key, acquirer_reference, money))
+
+    async def reverse(self, key: str, attempt_id: str, money: Money) -> OperationResult:
+        """Never held back."""
+        return await self.inner.reverse(key, attempt_id, money)
+
+    async def aclose(self) -> None:
+        """Release connections."""
+        await self.inner.aclose()
+
+    async def _guarded(self, operation: str, call: Callable[[], Awaitable[_Answer]]) -> _Answer:
+        breaker = self._breakers[operation]
+        if not breaker.allows(self._clock()):
+            raise NotSentError("the acquirer has not answered lately and is left alone for a moment")
+        try:
+            answer = await call()
+        except (NotSentError, NoAnswerError, asyncio.CancelledError):
+            breaker.failed(self._clock())  # cancelled: whoever asked has a time limit of their own
+            raise
+        except AcquirerFault:
+            breaker.answered()  # a refusal is an answer
+            raise
+        breaker.answered()
+        return answer
