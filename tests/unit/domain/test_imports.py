@@ -47,6 +47,5 @@ def test_a_package_imports_the_standard_library_and_what_the_design_names(
 
 
 def test_the_domain_does_no_io_and_has_no_clock() -> None:
-    assert [
-        (file.name, name) for file, name in imported(ROOT / "paycall/domain") if name.split(".")[0] in IMPURE
-    ] == []
+    domain = imported(ROOT / "paycall/domain")
+    assert [(file.name, name) for file, name in domain if name.split(".")[0] in IMPURE] == []
