@@ -139,6 +139,10 @@ class PanelSettings(Section):
     brands: Brands = ()
     # The most that a role may refund at once, in minor units; a role that is not named has no limit.
     refund_limits_minor: dict[str, int] = Field(default_factory=dict)
+    # With true, whoever has no second factor has to set one up before anything else.
+    require_second_factor: bool = False
+    # Seals what the database keeps of second factors and webhooks; made at the first start.
+    secret_file: Path = Path("var/panel/secret")
     # Sites that may show /embed in a frame, such as "https://crm.example"; none: nobody.
     frame_ancestors: tuple[str, ...] = ()
 
@@ -175,6 +179,9 @@ class MediaSettings(Section):
     mask_replacement: Literal["silence", "comfort", "tone"] = "silence"
     control_address: ControlAddress = "unix:var/run/control.sock"
     vault_address: VaultAddress = "unix:var/run/vault-cell.sock"
+    status_socket: Path = Path("var/run/media.sock")
+    retire_after_calls: int = Field(default=500, ge=1)
+    retire_above_mb: float = Field(default=150.0, gt=0)
 
 
 class SandboxSettings(Section):
@@ -286,6 +293,7 @@ def _place_under_var(data: dict[str, Any]) -> None:
     places: dict[tuple[str, str], Any] = {
         ("panel", "database_url"): f"sqlite:///{var}/panel/panel.sqlite3",
         ("panel", "control_address"): f"unix:{var}/run/control.sock",
+        ("panel", "secret_file"): f"{var}/panel/secret",
         ("panel", "vault_address"): f"unix:{var}/run/vault-panel.sock",
         ("vault", "database_url"): f"sqlite:///{var}/vault/vault.sqlite3",
         ("vault", "cell_address"): f"unix:{var}/run/vault-cell.sock",

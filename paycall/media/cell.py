@@ -44,7 +44,7 @@ from paycall.media import pipes
 from paycall.media.bridge import Bridge, Identity, Surroundings
 from paycall.media.capture import StoreAnswer, refusal
 from paycall.media.endpoint import MAX_SIP_CALLS, EndpointConfig, SipEndpoint
-from paycall.media.hardening import harden
+from paycall.media.hardening import harden, rss_mb
 from paycall.media.legs import KeyReport, Leg
 from paycall.media.sip_text import SipMessage, parse_message, uri_of, user_of
 from paycall.media.vault_client import VaultClient
@@ -176,7 +176,7 @@ class Cell:
             )
             for call_id, bridge in self._bridges.items()
         }
-        report = pipes.CellReport(True, self._draining, self._served, dialogs)
+        report = pipes.CellReport(True, self._draining, self._served, rss_mb(), dialogs)
         pipes.send(self._node, report.encode())
 
     # ---- calls -------------------------------------------------------------------------------------------

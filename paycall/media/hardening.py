@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import resource
 import signal
+from pathlib import Path
 
 import structlog
 
@@ -22,6 +23,12 @@ def harden() -> None:
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     if libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) != 0:
         log.info("memory_not_locked", code=ctypes.get_errno())
+
+
+def rss_mb() -> float:
+    """Resident memory of this process, in MB, pages that it shares with its parent included."""
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    return round(pages * resource.getpagesize() / 1e6, 1)
 
 
 def die_with_parent() -> None:

@@ -29,6 +29,7 @@ from paycall.domain.ids import new_id
 from paycall.media import pipes
 from paycall.media.dialogs import Dialog
 from paycall.media.release import release_dialogs, release_late
+from paycall.media.status import CellStatus, NodeStatus, serve_status
 from paycall.media.zygote import request, start_zygote
 from paycall.settings import MediaSettings, SiteSettings
 
@@ -53,6 +54,16 @@ class _Slot:
     alive_at: float = 0.0
     announced: bool = False
     deaths: list[float] = field(default_factory=list)
+    restarts: int = 0
+
+    @property
+    def state(self) -> str:
+        """The cell's state in a word."""
+        if not self.pid:
+            return "gone"
+        if not self.report.ready:
+            return "starting"
+        return "draining" if self.report.draining else "ready"
 
 
 class Node:
@@ -69,22 +80,27 @@ class Node:
         self._boot_id = new_id("boot")
         self._link = ControlLink(settings.control_address, self._hello, self._on_command)
         self._stopping = asyncio.Event()
+        self._draining = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> int:
-        """Serve until SIGTERM or SIGINT."""
+        """Serve until SIGTERM or SIGINT; after SIGUSR1, until the last call has ended."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGUSR1, self._drain)
         loop.add_reader(self._zygote.fileno(), self._zygote_spoke)
         linking = loop.create_task(self._link.run())
+        status = await serve_status(self._settings.status_socket, self.status)
         for slot in self._slots:
             self._spawn(slot)
         while not self._stopping.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), _CHECK_S)
             self._kill_hung()
+            self._retire()
         await self._stop_cells()
+        status.close()
         linking.cancel()
         for task in (linking, *self._tasks):
             task.cancel()
@@ -120,6 +136,40 @@ class Node:
                 slot.alive_at = time.monotonic()
                 self._link.send(CellStarted(cell_id=slot.cell_id, sip_uri=self._sip_uri(slot)))
 
+    def _drain(self) -> None:
+        """Take no new call; end with the last one. For a rolling restart."""
+        self._draining = True
+        for slot in self._slots:
+            if slot.pipe is not None:
+                pipes.send(slot.pipe, pipes.DRAIN)
+
+    def _retire(self) -> None:
+        """Replace an idle cell that has served its time: what PJSIP leaks goes with it."""
+        for slot in self._slots:
+            used_up = (
+                slot.report.served >= self._settings.retire_after_calls
+                or slot.report.rss_mb > self._settings.retire_above_mb
+            )
+            if used_up and not slot.report.dialogs and not slot.report.draining and slot.pipe is not None:
+                pipes.send(slot.pipe, pipes.DRAIN)
+
+    def status(self) -> NodeStatus:
+        """The node's state, for people."""
+        cells = tuple(
+            CellStatus(
+                cell_id=slot.cell_id,
+                sip_port=self._settings.first_sip_port + slot.index,
+                pid=slot.pid,
+                state=slot.state,
+                calls=len(slot.report.dialogs),
+                served=slot.report.served,
+                rss_mb=slot.report.rss_mb,
+                restarts=slot.restarts,
+            )
+            for slot in self._slots
+        )
+        return NodeStatus(self._node_id, self._draining, self._link.connected, cells)
+
     def _zygote_spoke(self) -> None:
         try:
             packet = self._zygote.recv(pipes.MAX_PACKET)
@@ -133,6 +183,10 @@ class Node:
         slot = self._slots[said["index"]]
         if "code" not in said:
             slot.pid = said["pid"]
+        elif self._draining and said["code"] == 0:
+            self._forget(slot)
+            if not any(each.pid for each in self._slots):
+                self._stopping.set()
         elif not self._stopping.is_set():
             task = asyncio.get_running_loop().create_task(self._replace(slot, said["code"]))
             self._tasks.add(task)
@@ -154,8 +208,9 @@ class Node:
         unanswered = await self._release(dialogs, port)
         now = time.monotonic()
         slot.deaths = [at for at in slot.deaths if at > now - 60.0] + ([now] if code else [])
+        slot.restarts += 1
         await asyncio.sleep(_RESPAWN_PAUSE_S[min(len(slot.deaths) // 3, len(_RESPAWN_PAUSE_S) - 1)])
-        if not self._stopping.is_set():
+        if not self._stopping.is_set() and not self._draining:
             self._spawn(slot)
         if unanswered:
             await release_late(dialogs, unanswered, self._settings.address, port)

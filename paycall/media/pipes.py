@@ -27,13 +27,20 @@ class CellReport:
     ready: bool = False
     draining: bool = False
     served: int = 0
+    rss_mb: float = 0.0
     dialogs: dict[str, tuple[Dialog, ...]] = field(default_factory=dict)
 
     def encode(self) -> bytes:
         """As a packet."""
         calls = {call: [dialog.to_json() for dialog in legs] for call, legs in self.dialogs.items()}
         return json.dumps(
-            {"ready": self.ready, "draining": self.draining, "served": self.served, "dialogs": calls}
+            {
+                "ready": self.ready,
+                "draining": self.draining,
+                "served": self.served,
+                "rss_mb": self.rss_mb,
+                "dialogs": calls,
+            }
         ).encode()
 
     @classmethod
@@ -43,7 +50,7 @@ class CellReport:
         calls = {
             call: tuple(Dialog.from_json(dialog) for dialog in legs) for call, legs in data["dialogs"].items()
         }
-        return cls(data["ready"], data["draining"], data["served"], calls)
+        return cls(data["ready"], data["draining"], data["served"], data["rss_mb"], calls)
 
 
 def pair() -> tuple[socket.socket, socket.socket]:

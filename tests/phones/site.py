@@ -188,6 +188,7 @@ class Site:
             "control_address": self.panel_address,
             "vault_address": f"unix:{self.vault_path}",
             "route_wait_s": 0.0,
+            "status_socket": f"{self.folder}/media.sock",
             **settings,
         }
         self._log = (self.folder / "node.log").open("wb")

@@ -7,8 +7,11 @@ import signal
 import time
 
 import psutil
+import pytest
 
+from paycall.domain.errors import LinkError
 from paycall.domain.fields import Field
+from paycall.media.status import read_status
 from tests.phones import sipp
 from tests.phones.call import Call
 from tests.phones.rtp import Stream, free_port
@@ -112,3 +115,48 @@ def test_a_killed_node_takes_its_cells_along() -> None:
         site.process.kill()
         site.process.wait()
         assert psutil.wait_procs(children, 5.0)[1] == []
+
+
+def test_the_status_tells_cells_and_calls_and_nothing_of_the_caller() -> None:
+    with Site(cells=2) as site:
+        Call(site)
+        until(lambda: read_status(site.folder / "media.sock").cells[0].calls == 1, 2.0, "call in the status")
+        status = read_status(site.folder / "media.sock")
+        assert [cell.state for cell in status.cells] == ["ready", "ready"]
+        assert [cell.sip_port for cell in status.cells] == [site.sip_port, site.sip_port + 1]
+        assert 5 < status.cells[0].rss_mb < 150
+        assert "4930123456" not in status.to_json()
+    with pytest.raises(LinkError):
+        read_status(site.folder / "media.sock")
+
+
+def test_an_idle_cell_that_has_served_its_calls_is_replaced() -> None:
+    with Site(retire_after_calls=1) as site:
+        pid = site.pids()[site.sip_port]
+        call = Call(site)
+        time.sleep(1.5)
+        assert site.pids()[site.sip_port] == pid  # not under a call
+        call.hang_up()
+        until(lambda: site.pids().get(site.sip_port, pid) != pid, 5.0, "fresh cell")
+        assert not site.panel.of_type("node.cell-lost")
+
+
+def test_a_draining_node_keeps_its_calls_and_ends_with_the_last() -> None:
+    refused = sipp.scenario(
+        "refused",
+        sipp.invite("49", sipp.sdp(free_port())),
+        sipp.receive("100", 'optional="true"'),
+        sipp.receive("503"),
+        sipp.in_dialog("ACK", "49", 1),
+    )
+    with Site(cells=2) as site:
+        call = Call(site, caller={"hold_ms": 0})
+        site.process.send_signal(signal.SIGUSR1)
+        time.sleep(0.5)
+        late = site.add(sipp.Sipp(refused, free_port(), site.target))
+        assert late.wait(5.0) == 0, late.errors()
+        since = time.monotonic()
+        call.caller_plays(Stream().silence(0.2).keys("5").silence(0.4))
+        assert call.agent_heard(since).recovered() == "5"
+        call.hang_up()
+        assert site.process.wait(5.0) == 0
