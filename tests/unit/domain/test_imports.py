@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -30,12 +30,13 @@ def imported(package: Path) -> Iterator[tuple[Path, str]]:
         ("dsp", ("dsp", "numpy")),
         (
             "gateway_adapters",
-            ("gateway_adapters", "paycall.domain", "httpx", "iso8583", "fastapi", "sqlalchemy"),
+            # FastAPI, of the simulator, is made of pydantic and starlette.
+            "gateway_adapters paycall.domain httpx iso8583 sqlalchemy fastapi pydantic starlette".split(),
         ),
     ],
 )
 def test_a_package_imports_the_standard_library_and_what_the_design_names(
-    package: str, allowed: tuple[str, ...]
+    package: str, allowed: Sequence[str]
 ) -> None:
     others = [
         (file.name, name)
