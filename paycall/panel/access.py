@@ -29,7 +29,19 @@ ACCESS: dict[str, Permission | None] = {
     "sign_in_page": PUBLIC,
     "sign_in_form": PUBLIC,
     "open_session": PUBLIC,
+    "invitation_page": PUBLIC,
+    "invitation_form": PUBLIC,
     # signed in
+    "account_page": _P.OWN_ACCOUNT,
+    "change_account": _P.OWN_ACCOUNT,
+    "change_password": _P.OWN_ACCOUNT,
+    "set_second_factor": _P.OWN_ACCOUNT,
+    "remove_second_factor": _P.OWN_ACCOUNT,
+    "people_page": _P.MANAGE_PEOPLE,
+    "list_operators": _P.MANAGE_PEOPLE,
+    "add_operator": _P.MANAGE_PEOPLE,
+    "change_operator": _P.MANAGE_PEOPLE,
+    "invite_operator": _P.MANAGE_PEOPLE,
     "get_session": _P.OWN_ACCOUNT,
     "close_session": _P.OWN_ACCOUNT,
     "sign_out_form": _P.OWN_ACCOUNT,
@@ -51,7 +63,32 @@ ACCESS: dict[str, Permission | None] = {
     "board_page": _P.SEE_CALLS,
     "board_fragment": _P.SEE_CALLS,
     "history_page": _P.SEE_PAYMENTS,
+    "payment_page": _P.SEE_PAYMENTS,
+    "export_payments": _P.EXPORT,
+    "reports_page": _P.SEE_REPORTS,
+    "set_customer": _P.TAKE_PAYMENTS,
 }
+
+
+# What one may do before a new password or a second factor that the site asks for is there.
+UNFINISHED = frozenset(
+    {
+        "account_page",
+        "change_account",
+        "change_password",
+        "set_second_factor",
+        "get_session",
+        "close_session",
+        "sign_out_form",
+    }
+)
+
+
+class UnfinishedError(NotAllowedError):
+    """First the account has to be put in order."""
+
+    code = "account-unfinished"
+    text = "set a new password or the second factor first"
 
 
 class NotSignedInError(NotAllowedError):
@@ -87,6 +124,8 @@ async def gate(request: Request) -> None:
         return
     if principal is None:
         raise NotSignedInError
+    if principal.unfinished and name not in UNFINISHED:
+        raise UnfinishedError
     if not principal.may(needed):
         raise NotAllowedError
 
@@ -98,7 +137,7 @@ def _find(request: Request, context: Context, is_activity: bool) -> Principal | 
     token_hash, now = session_hash(cookie), context.now()
     idle = timedelta(minutes=context.deps.settings.idle_minutes)
     with reading(context.deps.database) as session:
-        found = find_principal(session, token_hash, now, idle)
+        found = find_principal(session, token_hash, now, idle, context.deps.settings.require_second_factor)
     if found is None:
         return None
     principal, should_touch = found

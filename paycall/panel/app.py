@@ -20,8 +20,20 @@ from paycall.panel.dependencies import PanelDependencies
 from paycall.panel.headers import RequestGuard, SecurityHeaders
 from paycall.panel.live import LiveCaptures
 from paycall.panel.pages import page_handlers
-from paycall.panel.routes import board, calls, docs, events, history, payments, session, sign_in
+from paycall.panel.routes import (
+    account,
+    board,
+    calls,
+    docs,
+    events,
+    history,
+    payments,
+    people,
+    session,
+    sign_in,
+)
 from paycall.panel.services.context import Context
+from paycall.panel.services.sealed import Sealer
 from paycall.panel.services.services import Services, wire
 from paycall.panel.services.views import localise
 from paycall.panel.stream import EventStream
@@ -32,17 +44,24 @@ ROUTERS: tuple[APIRouter, ...] = (
     calls.router,
     payments.router,
     events.router,
+    history.router,
+    account.router,
+    people.router,
     docs.router,
     sign_in.router,
     board.router,
-    history.router,
+    history.pages,
+    account.pages,
+    people.pages,
 )
 _STATIC = Path(__file__).parent / "static"
 
 
 def create_app(deps: PanelDependencies) -> FastAPI:
     """The panel as an ASGI app."""
-    context = Context(deps, EventStream(localise), LiveCaptures(), BackgroundTasks())
+    context = Context(
+        deps, EventStream(localise), LiveCaptures(), BackgroundTasks(), Sealer(deps.settings.secret_file)
+    )
     services = wire(context)
     app = FastAPI(
         title="paycall",

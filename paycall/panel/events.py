@@ -7,7 +7,9 @@ only goes to the screen). The same event may come twice.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -28,6 +30,7 @@ from paycall.store.tables import PaymentRow
 
 _log = structlog.get_logger(__name__)
 _CODE = Field.SECURITY_CODE
+_CARD_WAIT_S = 0.5
 
 
 class CallEvents:
@@ -189,6 +192,11 @@ class CallEvents:
         if live is None:
             return
         live.collecting = None
+        # Brand, last four and the code's time are to be there when the operator may charge; a vault that does
+        # not answer does not hold the call's events up, the summary is then read in the background.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CARD_WAIT_S):
+                await self._read_card(event.payment_id, show=False)
         if await self._context.write(lambda session: self._complete(session, event.payment_id, event.token)):
             await self._context.show_payment(event.payment_id)
         self._publish("capture.completed", live, None)
@@ -217,7 +225,7 @@ class CallEvents:
         self._publish("capture.ended", live, None, error=error)
         self._owners.pop(event.payment_id, None)
 
-    async def _read_card(self, payment_id: str) -> None:
+    async def _read_card(self, payment_id: str, *, show: bool = True) -> None:
         """Ask the vault for brand, last four and the code's time, and show them."""
         for pause_s in (0.0, 0.0, 0.3, 1.0, 2.0, 5.0):
             await asyncio.sleep(pause_s)
@@ -228,13 +236,14 @@ class CallEvents:
                 continue
             # A summary that was overtaken by the next field is worth nothing: ask again.
             if card is None or await self._context.write(
-                lambda session: self._record_card(session, payment_id, before, card)
+                partial(self._record_card, payment_id=payment_id, before=before, card=card)
             ):
                 break
         else:
             _log.warning("card_summary_not_read", payment_id=payment_id)
             return
-        await self._context.show_payment(payment_id, "payment.updated")
+        if show:
+            await self._context.show_payment(payment_id, "payment.updated")
 
     def _record_card(
         self, session: Session, payment_id: str, before: tuple[str, ...], card: CardSummary

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gettext
 import io
 from datetime import datetime
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_currency
 
-from paycall.domain.money import Money
+from paycall.domain.money import Money, exponent
 
 LANGUAGES: dict[str, str] = {"en": "English", "ru": "Русский", "uk": "Українська", "hu": "Magyar"}
 DOMAIN = "panel"
@@ -40,7 +41,13 @@ def translations(language: str) -> gettext.NullTranslations:
 
 def money(amount_minor: int, currency: str, language: str) -> str:
     """An amount as the language writes it: €1,999.50 or 1 999,50 €."""
-    value = Money(amount_minor, currency).decimal
+    Money(amount_minor, currency)  # an amount of a payment: never nothing, never too much
+    return sum_money(amount_minor, currency, language)
+
+
+def sum_money(amount_minor: int, currency: str, language: str) -> str:
+    """A sum of amounts, which may be nothing or very much."""
+    value = Decimal(amount_minor).scaleb(-exponent(currency))
     return format_currency(value, currency, locale=_locale(language), currency_digits=True)
 
 

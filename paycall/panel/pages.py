@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from paycall.domain.errors import PaycallError
 from paycall.panel import languages, words
-from paycall.panel.access import NotSignedInError
+from paycall.panel.access import NotSignedInError, UnfinishedError
 from paycall.panel.problems import problem, status_of
 from paycall.panel.roles import Permission, Principal
 
@@ -71,6 +71,7 @@ def environment(language: str) -> Environment:
 
     env.filters["say"] = say
     env.filters["money"] = lambda minor, currency: languages.money(minor, currency, language)
+    env.filters["sum_money"] = lambda minor, currency: languages.sum_money(minor, currency, language)
     env.filters["moment"] = lambda value: languages.moment(value, language)
     env.filters["clock_time"] = lambda value: languages.clock_time(value, language)
     env.filters["epoch_ms"] = lambda value: int(value.timestamp() * 1000)
@@ -123,6 +124,8 @@ def page_handlers(app: FastAPI) -> None:
             return problem(status_of(error), error.code, error.text)
         if isinstance(error, NotSignedInError):
             return RedirectResponse(f"/sign-in?next={quote(request.url.path)}", status_code=303)
+        if isinstance(error, UnfinishedError):
+            return RedirectResponse("/account", status_code=303)
         page = ErrorPage(
             principal=getattr(request.state, "principal", None),
             language=language_of(request),

@@ -81,7 +81,10 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - by registration
-        return problem(422, "invalid-input", "the request is not valid", _first_field(error))
+        field = _first_field(error)
+        if any("card number" in str(found.get("msg")) for found in error.errors()):
+            return problem(422, "card-number-in-text", "a card number must never be written down", field)
+        return problem(422, "invalid-input", "the request is not valid", field)
 
     @app.exception_handler(HTTPException)
     async def http(_request: Request, error: Exception) -> Response:

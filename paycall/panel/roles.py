@@ -67,6 +67,7 @@ class Principal:
     role: Role | None = None
     session_hash: str | None = None
     agent_uri: str = ""
+    unfinished: bool = False  # a new password or a second factor is due before anything else
 
     def may(self, permission: Permission) -> bool:
         """Whether the permission is given."""

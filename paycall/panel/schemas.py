@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from paycall.domain.card import brand_of, luhn_valid
 from paycall.domain.fields import DEFAULT_FIELDS
 from paycall.domain.fields import Field as CardField
 from paycall.domain.ids import ID_PATTERN
 from paycall.domain.money import MAX_AMOUNT_MINOR
 from paycall.domain.payment import PaymentState
+from paycall.panel.roles import Role
+
+# Digits with what people put between them, as long as a card number is.
+_DIGITS = re.compile(r"(?:\d[ .\-]?){13,19}")
+
+
+def _no_card_number(text: str) -> str:
+    """Refuse free text that holds a card number: a number that the caller said aloud must not land here."""
+    for found in _DIGITS.finditer(text):
+        digits = "".join(character for character in found.group() if character.isdecimal())
+        if brand_of(digits) is not None and luhn_valid(digits):
+            raise ValueError("this looks like a card number")
+    return text
+
 
 Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 Amount = Annotated[
@@ -41,6 +57,57 @@ class SignIn(Request):
     name: Annotated[str, StringConstraints(min_length=1, max_length=60)]
     password: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     code: Annotated[str, StringConstraints(max_length=20)] | None = None
+
+
+Language = Literal["en", "ru", "uk", "hu"]
+Password = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+AgentUri = Annotated[str, StringConstraints(max_length=300, pattern=r"^((sips?:)?[^\s<>\x00-\x1f]+)?$")]
+
+
+class ChangeAccount(Request):
+    """What a person may change of the own account."""
+
+    language: Language | None = None
+    theme: Literal["auto", "light", "dark"] | None = None
+
+
+class ChangePassword(Request):
+    """The present password and the new one."""
+
+    current: Password
+    new: Password
+
+
+class SetSecondFactor(Request):
+    """The secret that the phone has read, and the code that proves it."""
+
+    secret: Annotated[str, StringConstraints(pattern=r"^[A-Z2-7]{32}$")]
+    code: Annotated[str, StringConstraints(max_length=20)]
+
+
+class RemoveSecondFactor(Request):
+    """The password, once more."""
+
+    password: Password
+
+
+class AddOperator(Request):
+    """A new account; its owner sets the password with the invitation."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=60)]
+    display_name: Text = ""
+    role: Role = Role.OPERATOR
+    language: Language = "en"
+    agent_uri: AgentUri = ""
+
+
+class ChangeOperator(Request):
+    """What an administrator may change of an account; what is left out stays."""
+
+    display_name: Text | None = None
+    role: Role | None = None
+    agent_uri: AgentUri | None = None
+    locked: bool | None = None
 
 
 class CreatePayment(Request):
@@ -85,6 +152,46 @@ class Session(Answer):
     """A session that was opened."""
 
     operator: Operator
+
+
+class Customer(Request):
+    """Who calls from a number."""
+
+    name: Text
+    note: Annotated[
+        str,
+        StringConstraints(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$"),
+        AfterValidator(_no_card_number),
+    ] = ""
+
+
+class Account(Answer):
+    """An account, as an administrator sees it."""
+
+    id: str
+    name: str
+    display_name: str
+    role: Role
+    language: str
+    agent_uri: str
+    locked: bool
+    invited: bool = Field(description="the owner has not set a password yet")
+    second_factor: bool
+    created_at: datetime
+    last_sign_in_at: datetime | None
+
+
+class Accounts(Answer):
+    """All accounts."""
+
+    operators: list[Account]
+
+
+class Invited(Answer):
+    """An account and the link with which its owner sets a password; the link is shown once."""
+
+    operator: Account
+    invitation: str
 
 
 class Call(Answer):

@@ -84,6 +84,8 @@ class OperatorRow(Base):
     language: Mapped[str] = mapped_column(default="en")
     theme: Mapped[str] = mapped_column(default="auto")
     agent_uri: Mapped[str] = mapped_column(String(300), default="")
+    totp_sealed: Mapped[str | None] = mapped_column(String(500))
+    totp_last_step: Mapped[int] = mapped_column(default=0)  # a code is good once
     created_at: Mapped[datetime]
     last_sign_in_at: Mapped[datetime | None]
 
@@ -97,6 +99,16 @@ class SessionRow(Base):
     operator_id: Mapped[str] = mapped_column(ForeignKey("operators.id"), index=True)
     created_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
+
+
+class InvitationRow(Base):
+    """A link with which a person sets a first password, once. Only the token's hash is kept."""
+
+    __tablename__ = "invitations"
+
+    token_hash: Mapped[str] = mapped_column(primary_key=True)
+    operator_id: Mapped[str] = mapped_column(ForeignKey("operators.id"), index=True)
+    expires_at: Mapped[datetime]
 
 
 class CellRow(Base):

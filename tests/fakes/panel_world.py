@@ -457,7 +457,7 @@ class PanelWorld:
         self.vault = FakeVault(self.clock)
         self.cell = FakeCell(self.vault)
         self.test_calls = FakeTestCalls()
-        self.settings = settings or PanelSettings()
+        self.settings = (settings or PanelSettings()).model_copy(update={"secret_file": directory / "secret"})
         self.url = url or f"sqlite:///{directory / 'panel.sqlite3'}"
         self.database: Engine = open_database(self.url)
         self.app: FastAPI = self._make()
@@ -477,6 +477,14 @@ class PanelWorld:
         )
         self.cell.handler = app.state.handle_event
         return app
+
+    @classmethod
+    def again(cls, former: PanelWorld) -> PanelWorld:
+        """Another panel over the same database, with the same vault, cell and clock."""
+        world = cls.__new__(cls)
+        world.__dict__.update(former.__dict__)
+        world.app = world._make()
+        return world
 
     def add(self, name: str, role: Role = Role.OPERATOR, **more: Any) -> str:
         """An account with the known password; gives its id."""

@@ -1,51 +1,207 @@
-"""Payments of the past, and one payment's whole story."""
+"""Payments and calls of the past, one payment's whole story, the sums of days, and the table for a spreadsheet."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from datetime import date, timedelta
+from typing import Annotated, Any, ClassVar
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import HTMLResponse
-from sqlalchemy import select
+from sqlalchemy.orm import Session
 
+from paycall.domain.errors import StateError
+from paycall.domain.money import exponent
 from paycall.panel.access import InContext, SignedIn
 from paycall.panel.pages import Page, render, site_name
-from paycall.panel.schemas import Payment
-from paycall.panel.services.views import localise_payment
-from paycall.panel.services.visibility import payments_of
-from paycall.store.database import reading
-from paycall.store.tables import PaymentRow
+from paycall.panel.routes.calls import PROBLEMS
+from paycall.panel.schemas import Call, Customer, Id, Payment
+from paycall.panel.services import history
+from paycall.panel.services.audit import note
+from paycall.panel.services.history import Search
+from paycall.panel.services.records import call_of
+from paycall.panel.services.views import call_view, localise_payment
+from paycall.panel.services.visibility import call_for, payment_for
+from paycall.store.database import reading, writing
+from paycall.store.tables import CustomerRow
 
-router = APIRouter(include_in_schema=False)
-_SHOWN = 100
+router = APIRouter(prefix="/api/v1", tags=["history"], responses=PROBLEMS)
+pages = APIRouter(include_in_schema=False)
+_EXPORTED = 50_000
 
 
 @dataclass(frozen=True)
 class HistoryPage(Page):
-    """The newest payments."""
+    """What was found. ``kind`` is payments or calls."""
 
     template: ClassVar[str] = "history.html"
+    kind: str
     payments: list[Payment]
+    calls: list[Call]
+    search: Search
+    found: int
+    page_count: int
+    query: str
 
 
-@router.get("/history", name="history_page")
-def history_page(request: Request, principal: SignedIn, context: InContext) -> HTMLResponse:
+@dataclass(frozen=True)
+class PaymentPage(Page):
+    """One payment and its story."""
+
+    template: ClassVar[str] = "payment.html"
+    payment: Payment
+    front: Call
+    story: list[dict[str, Any]]
+    now_ms: int
+    currencies: list[tuple[str, int]]
+
+
+@dataclass(frozen=True)
+class ReportsPage(Page):
+    """The sums of a span of days."""
+
+    template: ClassVar[str] = "reports.html"
+    totals: history.Totals
+    search: Search
+
+
+def _search(
+    q: Annotated[str, Query(max_length=100)] = "",
+    state: Annotated[str, Query(max_length=30)] = "",
+    first: str = "",
+    last: str = "",
+    page: Annotated[int, Query(ge=1, le=10_000)] = 1,
+) -> Search:
+    return Search(q.strip(), state, _day(first), _day(last), page)
+
+
+InSearch = Annotated[Search, Depends(_search)]
+
+
+@pages.get("/history", name="history_page")
+def history_page(
+    request: Request, principal: SignedIn, context: InContext, search: InSearch, kind: str = "payments"
+) -> HTMLResponse:
     """The list."""
-    query = (
-        select(PaymentRow).where(payments_of(principal)).order_by(PaymentRow.created_at.desc()).limit(_SHOWN)
-    )
+    of_calls = kind == "calls"
     with reading(context.deps.database) as session:
-        payments = [
+        query: Any = (
+            history.calls_query(search, principal) if of_calls else history.payments_query(search, principal)
+        )
+        found = history.count(session, query)
+        rows = session.scalars(history.one_page(query, search)).all()
+        payments = [] if of_calls else [
             Payment(**localise_payment(context.view_of_payment(session, row), principal.language))
-            for row in session.scalars(query)
-        ]
+            for row in rows
+        ]  # fmt: skip
+        calls = [Call(**call_view(session, row)) for row in rows] if of_calls else []
     return render(
         HistoryPage(
             principal=principal,
             language=principal.language,
             site_name=site_name(request),
             here="history",
+            kind="calls" if of_calls else "payments",
             payments=payments,
+            calls=calls,
+            search=search,
+            found=found,
+            page_count=max(1, -(-found // history.PAGE_SIZE)),
+            query=_query(search),
         )
     )
+
+
+@pages.get("/history/payments.csv", name="export_payments")
+def export_payments(principal: SignedIn, context: InContext, search: InSearch) -> Response:
+    """The same payments for a spreadsheet."""
+    with writing(context.deps.database) as session:
+        note(session, context.now(), principal.operator_id, "export", target="payments")
+    with reading(context.deps.database) as session:
+        text = history.as_csv(session, history.payments_query(search, principal).limit(_EXPORTED))
+    return Response(
+        "\ufeff" + text,  # with its mark, spreadsheets read it as UTF-8
+        media_type="text/csv; charset=utf-8",
+        headers={"content-disposition": 'attachment; filename="payments.csv"'},
+    )
+
+
+@pages.get("/payments/{payment_id}", name="payment_page")
+def payment_page(payment_id: Id, request: Request, principal: SignedIn, context: InContext) -> HTMLResponse:
+    """One payment's whole story."""
+    with reading(context.deps.database) as session:
+        row = payment_for(session, payment_id, principal)
+        call = call_of(session, row)  # whoever may see a payment may see its call
+        return render(
+            PaymentPage(
+                principal=principal,
+                language=principal.language,
+                site_name=site_name(request),
+                here="history",
+                payment=Payment(
+                    **localise_payment(context.view_of_payment(session, row), principal.language)
+                ),
+                front=Call(**call_view(session, call)),
+                story=history.story(session, payment_id),
+                now_ms=int(context.now().timestamp() * 1000),
+                currencies=[(row.currency, exponent(row.currency))],
+            )
+        )
+
+
+@pages.get("/reports", name="reports_page")
+def reports_page(
+    request: Request, principal: SignedIn, context: InContext, first: str = "", last: str = ""
+) -> HTMLResponse:
+    """The sums of a span of days; by default of today."""
+    today = context.now().astimezone().date()
+    search = Search(first_day=_day(first) or today, last_day=_day(last) or _day(first) or today)
+    if search.first_day and search.last_day and search.last_day - search.first_day > timedelta(days=366):
+        search = Search(first_day=search.last_day - timedelta(days=366), last_day=search.last_day)
+    with reading(context.deps.database) as session:
+        return render(
+            ReportsPage(
+                principal=principal,
+                language=principal.language,
+                site_name=site_name(request),
+                here="reports",
+                totals=history.totals(session, search, principal, principal.language),
+                search=search,
+            )
+        )
+
+
+@router.put("/calls/{call_id}/customer", name="set_customer")
+async def set_customer(call_id: Id, body: Customer, principal: SignedIn, context: InContext) -> Customer:
+    """Write down who calls from this call's number."""
+
+    def write_down(session: Session) -> None:
+        call = call_for(session, call_id, principal)
+        if not call.caller:
+            raise StateError("the caller's number is withheld")
+        session.merge(
+            CustomerRow(number=call.caller, name=body.name, note=body.note, updated_at=context.now())
+        )
+
+    await context.write(write_down)
+    await context.show_call(call_id, "call.updated")
+    return body
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _query(search: Search) -> str:
+    """The search as a query string, without its page."""
+    given = {
+        "q": search.text,
+        "state": search.state,
+        "first": search.first_day.isoformat() if search.first_day else "",
+        "last": search.last_day.isoformat() if search.last_day else "",
+    }
+    return urlencode({name: value for name, value in given.items() if value})

@@ -16,7 +16,7 @@ router = APIRouter(prefix="/api/v1", tags=["session"])
 @router.post("/session", name="open_session", responses={403: {"description": "wrong, or locked"}})
 def open_session(body: SignIn, request: Request, response: Response, context: InContext) -> Session:
     """Sign in with name and password; the answer sets the cookie."""
-    principal, cookie = sign_in(context, body.name, body.password, address_of(request))
+    principal, cookie = sign_in(context, body.name, body.password, body.code, address_of(request))
     set_cookie(request, response, cookie)
     return Session(operator=_operator(principal))
 

@@ -47,7 +47,12 @@ async def sign_in_form(request: Request, context: InContext) -> Response:
     name = form.get("name", "")[:60]
     try:
         _, cookie = await asyncio.to_thread(
-            sign_in, context, name, form.get("password", "")[:200], address_of(request)
+            sign_in,
+            context,
+            name,
+            form.get("password", "")[:200],
+            form.get("code", "")[:20] or None,
+            address_of(request),
         )
     except PaycallError as error:
         return _page(request, target, error=error.code, name=name, status=status_of(error))

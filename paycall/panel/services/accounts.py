@@ -6,27 +6,35 @@ after 10 wrong tries. Whether a name exists is not told: not by words and not by
 
 from __future__ import annotations
 
+import hashlib
 import secrets
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from paycall.domain.errors import InputError, NotAllowedError, NotFoundError
 from paycall.domain.ids import new_id
 from paycall.panel.roles import Role
-from paycall.store.tables import OperatorRow, SessionRow
+from paycall.store.tables import InvitationRow, OperatorRow, SessionRow
 
 MAX_TRIES = 10
 LOCKED_FOR = timedelta(minutes=30)
 MIN_LENGTH = 12
 _REMEMBERED = 4
+_INVITED_FOR = timedelta(days=3)
 _WORDS = "abcdefghjkmnpqrstuvwxyz"
 _HASHER = PasswordHasher()
-# Verified when there is no such name, so that the answer takes as long.
-_NOBODY = _HASHER.hash(secrets.token_urlsafe(16))
+
+
+@cache
+def _nobody() -> str:
+    """Verified when there is no such name, so that the answer takes as long."""
+    return _HASHER.hash(secrets.token_urlsafe(16))
 
 
 class SignInError(NotAllowedError):
@@ -101,6 +109,7 @@ def add_operator(
         display_name=display_name.strip() or name.strip(),
         role=role.value,
         password_hash=_HASHER.hash(first),
+        totp_last_step=0,
         old_password_hashes=[],
         must_change_password=must_change_password,
         failed_tries=0,
@@ -113,6 +122,45 @@ def add_operator(
     session.add(row)
     session.flush()
     return row.id, first
+
+
+def invite(session: Session, row: OperatorRow, now: datetime) -> str:
+    """Take the account's password away and give the token of a link with which its owner sets a new one."""
+    token = secrets.token_urlsafe(24)
+    session.execute(delete(InvitationRow).where(InvitationRow.operator_id == row.id))
+    session.add(InvitationRow(token_hash=_digest(token), operator_id=row.id, expires_at=now + _INVITED_FOR))
+    row.password_hash = None
+    row.locked = False
+    row.locked_until = None
+    end_sessions(session, row.id)
+    return token
+
+
+def invited(session: Session, token: str, now: datetime) -> OperatorRow:
+    """The account that the link is for.
+
+    Raises
+    ------
+    NotFoundError
+        If the link was used, or is too old, or never was.
+    """
+    found = session.get(InvitationRow, _digest(token))
+    row = session.get(OperatorRow, found.operator_id) if found and found.expires_at > now else None
+    if row is None:
+        raise NotFoundError("this invitation is not valid any more")
+    return row
+
+
+def accept_invitation(session: Session, token: str, password: str, now: datetime) -> OperatorRow:
+    """Set the first password; the link is used up."""
+    row = invited(session, token, now)
+    set_password(session, row, password, must_change=False)
+    session.execute(delete(InvitationRow).where(InvitationRow.operator_id == row.id))
+    return row
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
 
 
 def by_name(session: Session, name: str) -> OperatorRow | None:
@@ -148,10 +196,10 @@ def set_password(session: Session, row: OperatorRow, password: str, *, must_chan
         If it breaks the rules or is one of the last four.
     """
     check_password_rules(password)
-    known = [row.password_hash, *row.old_password_hashes] if row.password_hash else []
-    if any(_matches(old, password) for old in known[:_REMEMBERED] if old):
+    former = [old for old in (row.password_hash, *row.old_password_hashes) if old][:_REMEMBERED]
+    if any(_matches(old, password) for old in former):
         raise WeakPasswordError
-    row.old_password_hashes = [old for old in known if old][: _REMEMBERED - 1]
+    row.old_password_hashes = former
     row.password_hash = _HASHER.hash(password)
     row.must_change_password = must_change
     row.failed_tries = 0
@@ -165,24 +213,43 @@ def end_sessions(session: Session, operator_id: str) -> None:
         session.delete(found)
 
 
-def check_sign_in(session: Session, name: str, password: str, now: datetime) -> OperatorRow | None:
-    """The account if name and password are right, else None (the try is counted).
+@dataclass(frozen=True)
+class Known:
+    """What is needed to check a sign-in, read before the slow part."""
+
+    operator_id: str | None
+    password_hash: str
+
+
+def known(session: Session, name: str) -> Known:
+    """The account of this name, or one that nobody can sign in to."""
+    row = by_name(session, name)
+    if row is None or row.password_hash is None:
+        return Known(None, _nobody())
+    return Known(row.id, row.password_hash)
+
+
+def password_is_right(account: Known, password: str) -> bool:
+    """Whether the password fits. Slow on purpose: never inside a transaction."""
+    return _matches(account.password_hash, password)
+
+
+def note_try(session: Session, account: Known, right: bool, now: datetime) -> OperatorRow | None:
+    """Count the try; gives the account if it may sign in.
 
     Raises
     ------
     LockedError
         If the account is locked, whatever the password.
     """
-    row = session.scalars(
-        select(OperatorRow).where(OperatorRow.name == name.strip().lower()).with_for_update()
-    ).first()
-    if row is None or row.password_hash is None:
-        _matches(_NOBODY, password)
+    if account.operator_id is None:
         return None
-    if row.locked or (row.locked_until is not None and row.locked_until > now):
-        _matches(_NOBODY, password)
+    row = session.get(OperatorRow, account.operator_id, with_for_update=True)
+    if row is None or row.password_hash != account.password_hash:
+        return None
+    if _is_locked(row, now):
         raise LockedError
-    if not _matches(row.password_hash, password):
+    if not right:
         row.failed_tries += 1
         if row.failed_tries >= MAX_TRIES:
             row.failed_tries = 0
@@ -191,9 +258,11 @@ def check_sign_in(session: Session, name: str, password: str, now: datetime) -> 
     row.failed_tries = 0
     row.locked_until = None
     row.last_sign_in_at = now
-    if _HASHER.check_needs_rehash(row.password_hash):
-        row.password_hash = _HASHER.hash(password)
     return row
+
+
+def _is_locked(row: OperatorRow, now: datetime) -> bool:
+    return row.locked or (row.locked_until is not None and row.locked_until > now)
 
 
 def _matches(password_hash: str, password: str) -> bool:

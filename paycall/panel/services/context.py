@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from paycall.domain.errors import NotFoundError
 from paycall.panel.dependencies import PanelDependencies
 from paycall.panel.live import LiveCaptures
+from paycall.panel.services.sealed import Sealer
 from paycall.panel.services.views import call_view, payment_view
 from paycall.panel.stream import EventStream
 from paycall.panel.tasks import BackgroundTasks
@@ -30,6 +31,7 @@ class Context:
     stream: EventStream
     live: LiveCaptures
     tasks: BackgroundTasks
+    sealer: Sealer
 
     def now(self) -> datetime:
         """The present moment."""

@@ -45,7 +45,7 @@ def close_session(session: Session, token_hash: str) -> None:
 
 
 def find_principal(
-    session: Session, token_hash: str, now: datetime, idle: timedelta
+    session: Session, token_hash: str, now: datetime, idle: timedelta, second_factor: bool = False
 ) -> tuple[Principal, bool] | None:
     """Who this session belongs to, and whether its last request should be written down; None if it is over."""
     found = session.execute(
@@ -60,10 +60,12 @@ def find_principal(
         return None
     if row.last_seen_at < now - idle and not _in_the_middle(session, operator.id):
         return None
-    return principal_of(operator, token_hash), row.last_seen_at < now - _TOUCH_EVERY
+    return principal_of(operator, token_hash, second_factor), row.last_seen_at < now - _TOUCH_EVERY
 
 
-def principal_of(operator: OperatorRow, token_hash: str | None = None) -> Principal:
+def principal_of(
+    operator: OperatorRow, token_hash: str | None = None, second_factor: bool = False
+) -> Principal:
     """The person with the permissions of the role."""
     role = Role(operator.role)
     return Principal(
@@ -76,6 +78,7 @@ def principal_of(operator: OperatorRow, token_hash: str | None = None) -> Princi
         role=role,
         session_hash=token_hash,
         agent_uri=operator.agent_uri,
+        unfinished=operator.must_change_password or (second_factor and operator.totp_sealed is None),
     )
 
 

@@ -2,40 +2,60 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from paycall.domain.errors import PaycallError
 from paycall.panel.roles import Principal
-from paycall.panel.services.accounts import LockedError, SignInError, by_name, check_sign_in
+from paycall.panel.services import accounts, second_factor
 from paycall.panel.services.audit import note
 from paycall.panel.services.context import Context
 from paycall.panel.services.sessions import close_session, open_session, principal_of
 from paycall.store.database import reading, writing
+from paycall.store.tables import OperatorRow
 
 
-def sign_in(context: Context, name: str, password: str, address: str) -> tuple[Principal, str]:
-    """Check name and password; gives who it is and the cookie of a new session.
+def sign_in(
+    context: Context, name: str, password: str, code: str | None, address: str
+) -> tuple[Principal, str]:
+    """Check name, password and second factor; gives who it is and the cookie of a new session.
 
     Raises
     ------
-    SignInError, LockedError
-        Without telling which part was wrong.
+    SignInError, LockedError, CodeNeededError
+        Without telling whether name or password was wrong.
     """
-    now = context.now()
     engine = context.deps.database
+    with reading(engine) as session:
+        account = accounts.known(session, name)
+    right = accounts.password_is_right(account, password)
+    now = context.now()
     try:
         with writing(engine) as session:
-            row = check_sign_in(session, name, password, now)
+            row = accounts.note_try(session, account, right, now)
+            if row is not None and not second_factor.check(row, code, now, context.sealer):
+                row = accounts.note_try(session, account, False, now)
             if row is not None:
-                cookie = open_session(session, row.id, now)
-                note(session, now, row.id, "sign-in", result="done", address=address)
-                return principal_of(row), cookie
-            tried = by_name(session, name)
-            note(session, now, tried.id if tried else None, "sign-in", result="refused", address=address)
-    except LockedError:
-        with reading(engine) as session:
-            tried = by_name(session, name)
-        with writing(engine) as session:
-            note(session, now, tried.id if tried else None, "sign-in", result="locked", address=address)
+                note(session, now, row.id, "sign-in", address=address)
+                return principal_of(row), open_session(session, row.id, now)
+            note(session, now, account.operator_id, "sign-in", result="refused", address=address)
+    except accounts.LockedError as error:
+        _note_failure(context, account.operator_id, error, address)
         raise
-    raise SignInError
+    raise accounts.SignInError
+
+
+def _note_failure(context: Context, operator_id: str | None, error: PaycallError, address: str) -> None:
+    with writing(context.deps.database) as session:
+        note(session, context.now(), operator_id, "sign-in", result=error.code, address=address)
+
+
+def open_for(session: Session, row: OperatorRow, now: datetime, how: str, address: str) -> str:
+    """Open a session for somebody whose identity was proven another way; gives the cookie."""
+    row.last_sign_in_at = now
+    note(session, now, row.id, how, address=address)
+    return open_session(session, row.id, now)
 
 
 def sign_out(context: Context, principal: Principal, address: str) -> None:
@@ -43,4 +63,4 @@ def sign_out(context: Context, principal: Principal, address: str) -> None:
     with writing(context.deps.database) as session:
         if principal.session_hash is not None:
             close_session(session, principal.session_hash)
-        note(session, context.now(), principal.operator_id, "sign-out", result="done", address=address)
+        note(session, context.now(), principal.operator_id, "sign-out", address=address)

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 
+from paycall.panel.services import accounts
 from paycall.settings import PanelSettings
 from tests.fakes.panel_world import PanelWorld
 
+# As slow as production on every sign-in, the tests would take minutes.
+accounts._HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 Scenario = Callable[[PanelWorld], Coroutine[Any, Any, None]]
 
 

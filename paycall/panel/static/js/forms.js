@@ -47,6 +47,7 @@ function bodyOf(form) {
     const amount = minorUnits(form.elements.amount.value, Number(form.dataset.decimals));
     return amount === null ? null : { amount_minor: amount };
   }
+  if (form.hasAttribute("data-json")) return Object.fromEntries([...new FormData(form)].filter(([name]) => name));
   return form.dataset.body ? JSON.parse(form.dataset.body) : undefined;
 }
 
@@ -62,8 +63,7 @@ async function send(form) {
   buttons.forEach((button) => { button.disabled = true; });
   showError(form, "");
   try {
-    await call(form.dataset.api, form.action, body, headers);
-    form.closest("dialog")?.close();
+    await answered(form, await call(form.dataset.api, form.action, body, headers));
   } catch (problem) {
     if (problem.code === "possible-duplicate" && form.dataset.duplicate) {
       if (await ask(form.dataset.duplicate)) await again(form);
@@ -73,6 +73,21 @@ async function send(form) {
   } finally {
     buttons.forEach((button) => { button.disabled = false; });
   }
+}
+
+async function answered(form, answer) {
+  if (form.hasAttribute("data-reload") || document.querySelector("[data-page-actions]")) {
+    location.reload();
+    return;
+  }
+  form.closest("dialog")?.close();
+  if (!form.dataset.shows) return;
+  // What the answer holds and is shown only now, such as an invitation.
+  const data = await answer.json();
+  const dialog = document.getElementById(form.dataset.shows);
+  for (const place of dialog.querySelectorAll("[data-show]")) place.textContent = data[place.dataset.show];
+  dialog.addEventListener("close", () => location.reload(), { once: true });
+  dialog.showModal();
 }
 
 async function again(form) {
@@ -108,10 +123,18 @@ function openRefundDialog(dialog, button) {
   dialog.querySelector("[data-unit]").textContent = button.dataset.currency;
 }
 
+function openCustomerDialog(dialog, button) {
+  const form = dialog.querySelector("form");
+  form.action = button.dataset.action;
+  form.elements.name.value = button.dataset.name;
+  form.elements.note.value = button.dataset.note;
+}
+
 function open(button) {
   const dialog = document.getElementById(button.dataset.opens);
   showError(dialog, "");
   if (dialog.id === "payment-dialog") openPaymentDialog(dialog, button);
+  if (dialog.id === "customer-dialog") openCustomerDialog(dialog, button);
   if (dialog.id === "refund-dialog") openRefundDialog(dialog, button);
   dialog.showModal();
 }
@@ -123,6 +146,10 @@ export function listen() {
     event.preventDefault();
     if (form.dataset.confirm && !(await ask(form.dataset.confirm))) return;
     await send(form);
+  });
+  document.addEventListener("change", (event) => {
+    const form = event.target.form;
+    if (form?.hasAttribute("data-on-change")) form.requestSubmit();
   });
   document.addEventListener("click", (event) => {
     const opener = event.target.closest("[data-opens]");
