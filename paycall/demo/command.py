@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import shutil
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from paycall.demo.report import Report, make_report, search_events, search_files, search_from_here
 from paycall.demo.scenario import MODES, Record, Scenario, Tell
 from paycall.demo.stack import start_stack
+from paycall.domain.errors import PaycallError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,21 +28,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Play and report; gives 0 only if everything holds."""
-    story = _silent if args.json else _story()
-    with tempfile.TemporaryDirectory(prefix="paycall-demo-") as name:
-        folder = Path(name)
-        try:
-            report = play(folder, args.mode, story)
-        finally:
-            if args.keep is not None:
-                shutil.copytree(
-                    folder, args.keep, ignore=shutil.ignore_patterns("*.sock"), dirs_exist_ok=True
-                )
+    try:
+        report = _play_in_temporary_folder(args.mode, _silent if args.json else _story(), args.keep)
+    except PaycallError as error:
+        if args.json:
+            print(json.dumps({"mode": args.mode, "holds": False, "error": error.text}))
+        print(f"paycall: {error.text} (--keep FOLDER leaves logs and recordings there)", file=sys.stderr)
+        return 1
     if args.json:
         print(json.dumps(report.data, indent=2))
     else:
         _print_report(report)
     return 0 if report.holds else 1
+
+
+def _play_in_temporary_folder(mode: str, tell: Tell, keep: Path | None) -> Report:
+    with tempfile.TemporaryDirectory(prefix="paycall-demo-") as name:
+        try:
+            return play(Path(name), mode, tell)
+        finally:
+            if keep is not None:
+                shutil.copytree(name, keep, ignore=shutil.ignore_patterns("*.sock"), dirs_exist_ok=True)
 
 
 def play(folder: Path, mode: str, tell: Tell) -> Report:
