@@ -32,7 +32,8 @@ class AdyenAcquirer:
     Parameters
     ----------
     url, api_key
-        The Checkout endpoint up to and without the version, such as ``https://checkout-test.adyen.com``.
+        The Checkout endpoint with its version: ``https://checkout-test.adyen.com/v71``, or
+        ``https://PREFIX-checkout-live.adyenpayments.com/checkout/v71``.
     merchant_account
         An account that Adyen has set up for MOTO.
     webhook_hmac_key
@@ -69,7 +70,7 @@ class AdyenAcquirer:
             If a setting is missing, wrong or unknown.
         """
         options = Options(cls.name, table)
-        url = options.url("url", "https://checkout-test.adyen.com")
+        url = options.url("url", "https://checkout-test.adyen.com/v71")
         api_key = options.secret("api_key")
         account = options.text("merchant_account")
         key = options.secret("webhook_hmac_key") if "webhook_hmac_key" in table else None
@@ -83,9 +84,9 @@ class AdyenAcquirer:
     async def authorize(self, request: AuthorizationRequest, card: Card) -> AuthorizationResult:
         """Reserve the amount; the attempt's id is reference and idempotency key."""
         body = wire.payment_body(request, card, self._merchant_account, self._return_url)
-        answer = await self._post("/v71/payments", body, request.attempt_id)
+        answer = await self._post("/payments", body, request.attempt_id)
         if answer.status == 200 and answer.body is not None:
-            return wire.payment_result(answer.body)
+            return wire.payment_result(answer.body, request.money)
         declined = wire.error_result(answer.body or {})
         if declined is not None:
             return declined
@@ -115,7 +116,7 @@ class AdyenAcquirer:
     async def reverse(self, key: str, attempt_id: str, money: Money) -> OperationResult:
         """Cancel by our own reference. Adyen cancels the whole payment, whatever its amount."""
         body = wire.cancel_body(self._merchant_account, key, attempt_id)
-        return self._received(await self._post("/v71/cancels", body, key))
+        return self._received(await self._post("/cancels", body, key))
 
     def verify_webhook(self, headers: Mapping[str, str], body: bytes, now: float) -> list[WebhookEvent]:
         """The events of a webhook; see ``webhooks.WebhookReceiver``. The signatures are in the items."""
@@ -130,7 +131,7 @@ class AdyenAcquirer:
     async def _modify(
         self, key: str, acquirer_reference: str, what: str, body: Mapping[str, Any]
     ) -> OperationResult:
-        path = f"/v71/payments/{quote(acquirer_reference, safe='')}/{what}"
+        path = f"/payments/{quote(acquirer_reference, safe='')}/{what}"
         return self._received(await self._post(path, body, key))
 
     async def _post(self, path: str, body: Mapping[str, Any], key: str) -> Answer:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway_adapters.amounts import from_wire, to_wire
-from gateway_adapters.http import int_of, text_of
+from gateway_adapters.http import text_of
 from paycall.domain.authorization import (
     AuthorizationRequest,
     AuthorizationResult,
@@ -24,7 +24,7 @@ from paycall.domain.decline_codes import ADYEN_ERROR, ADYEN_REFUSAL, ISO8583
 from paycall.domain.declines import CodeKind, Decline, decline_for, is_known, kind_of
 from paycall.domain.errors import RefusedRequestError
 from paycall.domain.fields import Field
-from paycall.domain.money import CURRENCIES, Money
+from paycall.domain.money import Money
 
 NAME = "adyen"
 # docs.adyen.com/development-resources/currency-codes: counted with other decimals than ISO 4217 has.
@@ -78,8 +78,8 @@ def cancel_body(merchant_account: str, key: str, attempt_id: str) -> dict[str, A
     return modification_body(merchant_account, key) | {"paymentReference": attempt_id}
 
 
-def payment_result(body: Mapping[str, Any]) -> AuthorizationResult:
-    """What the answer to ``/payments`` says."""
+def payment_result(body: Mapping[str, Any], asked: Money) -> AuthorizationResult:
+    """What the answer to ``/payments`` says. ``Authorised`` is the whole amount: Adyen need not repeat it."""
     reference, code = text_of(body, "pspReference"), text_of(body, "resultCode")
     more = body.get("additionalData")
     extra: Mapping[str, Any] = more if isinstance(more, dict) else {}
@@ -98,8 +98,10 @@ def payment_result(body: Mapping[str, Any]) -> AuthorizationResult:
             code_result=text_of(extra, "cvcResult"),
             decline=decline,
         )
-    approved_minor = _approved(body, extra) if code in ("Authorised", "PartiallyAuthorised") else None
-    if approved_minor is None:
+    approved_minor = {"Authorised": asked.amount_minor, "PartiallyAuthorised": _part(extra, asked)}.get(
+        code or ""
+    )
+    if not approved_minor:
         return AuthorizationResult(Outcome.UNKNOWN, NAME, reference)
     return AuthorizationResult(
         Outcome.APPROVED,
@@ -137,14 +139,11 @@ def modification_result(body: Mapping[str, Any]) -> OperationResult:
     return OperationResult(outcome, text_of(body, "pspReference"), status)
 
 
-def _approved(body: Mapping[str, Any], extra: Mapping[str, Any]) -> int | None:
-    """The approved amount in our minor units; None if the answer does not say it in a way we understand."""
-    given = body.get("amount")
-    whole: Mapping[str, Any] = given if isinstance(given, dict) else {}
-    value, currency = int_of(whole, "value"), text_of(whole, "currency")
-    part, part_currency = text_of(extra, "authorisedAmountValue"), text_of(extra, "authorisedAmountCurrency")
-    if part is not None and part.isascii() and part.isdigit():
-        value, currency = int(part), part_currency or currency
-    if value is None or currency not in CURRENCIES:
+def _part(extra: Mapping[str, Any], asked: Money) -> int | None:
+    """The part that was approved, in our minor units; None if the answer does not say it."""
+    value = text_of(extra, "authorisedAmountValue") or ""
+    if text_of(extra, "authorisedAmountCurrency") != asked.currency or not (
+        value.isascii() and value.isdigit()
+    ):
         return None
-    return from_wire(value, currency, EXPONENTS)
+    return from_wire(int(value), asked.currency, EXPONENTS)

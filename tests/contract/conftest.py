@@ -103,7 +103,7 @@ WIRES: dict[str, Wire] = {
     "sandbox": Wire(_at(""), partial=True),
     "stripe": Wire(_at("/stripe", webhook_secret=webhook_secret(API_KEY)), keeps_errors=True),
     "adyen": Wire(
-        _at("/adyen", merchant_account=MERCHANT_ACCOUNT, webhook_hmac_key=webhook_hmac_key(API_KEY)),
+        _at("/adyen/v71", merchant_account=MERCHANT_ACCOUNT, webhook_hmac_key=webhook_hmac_key(API_KEY)),
         looks_up=False,
         answers_later=True,
         partial=True,

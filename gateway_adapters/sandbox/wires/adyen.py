@@ -1,6 +1,6 @@
 """Adyen's Checkout wire (v71), as far as paycall and Adyen's own library use it, with its webhooks.
 
-Base address ``/adyen``, ``X-API-Key`` as the simulator's. As at Adyen, captures, cancels and refunds are only
+Base address ``/adyen/v71``, ``X-API-Key`` as the simulator's. As at Adyen, captures, cancels and refunds are only
 *received*; whether they worked is said by a signed webhook in the outbox.
 """
 
