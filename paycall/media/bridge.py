@@ -88,6 +88,8 @@ class Bridge:
     def begin(self, caller: Leg, wait_for_route_s: float) -> None:
         """A caller is there: say so, and dial the agent after the wait, or when ``route`` says whom."""
         self.caller = caller
+        if self._cell.settings.mask_policy == "always":
+            self._audio.on(partial(self._mask_changed, True))
         self._emit(
             messages.CallArrived(
                 call_id=self.identity.call_id,
@@ -146,10 +148,10 @@ class Bridge:
 
     # ---- what the legs report ----------------------------------------------------------------------------
 
-    def on_leg_ringing(self, leg: Leg, early_media: bool) -> None:
+    def on_leg_ringing(self, leg: Leg) -> None:
         """Pass the agent's ringing on."""
         if leg is self.agent and self.caller is not None and not self.caller.confirmed:
-            self.caller.respond(183 if early_media else 180)
+            self.caller.respond(180)
 
     def on_leg_confirmed(self, leg: Leg) -> None:
         """Agent up: answer the caller. Both up: connected."""
@@ -165,12 +167,13 @@ class Bridge:
     def _connected(self) -> None:
         self.state = next_state(self.state, CallEvent.CONNECTED)
         self._emit(messages.CallConnected(call_id=self.identity.call_id, agent_uri=self.agent_uri))
-        if self._cell.settings.mask_policy == "always":
-            self._audio.on(partial(self._mask_changed, True))
         self._changed()
 
-    def on_leg_media(self, leg: Leg) -> None:  # noqa: ARG002
-        """Join what there is to join."""
+    def on_leg_media(self, leg: Leg) -> None:
+        """Join what there is to join; the agent's early media is for the caller."""
+        early_media = leg is self.agent and leg.is_early() and leg.audio() is not None
+        if early_media and self.caller is not None and not self.caller.confirmed:
+            self.caller.respond(183)
         self._audio.set_legs(_audio(self.caller), _audio(self.agent))
 
     def on_leg_gone(self, leg: Leg, status: int) -> None:

@@ -44,7 +44,7 @@ class KeyReport:
 class LegObserver(Protocol):
     """Who owns the leg. Everything runs in the SIP thread."""
 
-    def on_leg_ringing(self, leg: Leg, early_media: bool) -> None:
+    def on_leg_ringing(self, leg: Leg) -> None:
         """The other side gave a provisional answer."""
 
     def on_leg_confirmed(self, leg: Leg) -> None:
@@ -102,6 +102,10 @@ class Leg(pj.Call):  # type: ignore[misc]
                 return self.getAudioMedia(media.index)
         return None
 
+    def is_early(self) -> bool:
+        """Whether the INVITE has had a provisional answer and no final one."""
+        return self.alive and self.getInfo().state == pj.PJSIP_INV_STATE_EARLY
+
     def press(self, key: str) -> None:
         """Pass a key on: as an RTP event where the other side takes them, else as SIP INFO."""
         if not self.alive:
@@ -138,11 +142,7 @@ class Leg(pj.Call):  # type: ignore[misc]
             self.confirmed = True
             self._observer.on_leg_confirmed(self)
         elif info.state == pj.PJSIP_INV_STATE_EARLY and info.role == pj.PJSIP_ROLE_UAC:
-            self._observer.on_leg_ringing(self, self._has_active_media(info))
-
-    @staticmethod
-    def _has_active_media(info: pj.CallInfo) -> bool:
-        return any(media.status == pj.PJSUA_CALL_MEDIA_ACTIVE for media in info.media)
+            self._observer.on_leg_ringing(self)
 
     @guarded
     def onCallMediaState(self, prm: pj.OnCallMediaStateParam) -> None:  # noqa: ARG002

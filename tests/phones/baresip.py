@@ -33,7 +33,7 @@ audio_source aufile,{folder}/says.wav
 audio_alert aufile,/dev/null
 audio_level no
 audio_channels 1-1
-ausrc_srate 8000
+ausrc_srate {rate}
 auplay_srate 8000
 rtp_ports {rtp}-{rtp_end}
 rtcp_mux no
@@ -46,7 +46,9 @@ net_interface 127.0.0.1
 class Baresip:
     """One baresip process with one account and no registrar."""
 
-    def __init__(self, says: np.ndarray, *, codec: str = "g711", options: str = "") -> None:
+    def __init__(
+        self, says: np.ndarray, *, codec: str = "g711", rate_hz: int = 8000, options: str = ""
+    ) -> None:
         self._dir = tempfile.TemporaryDirectory(prefix="baresip-")
         self.folder = Path(self._dir.name)
         self.sip_port, self.control_port = free_port(), free_port()
@@ -54,11 +56,12 @@ class Baresip:
         with wave.open(str(self.folder / "says.wav"), "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(2)
-            file.setframerate(8000)
+            file.setframerate(rate_hz)
             file.writeframes(says.astype("<i2").tobytes())
         (self.folder / "config").write_text(
             _CONFIG.format(
                 codec=codec,
+                rate=rate_hz,
                 control=self.control_port,
                 sip=self.sip_port,
                 folder=self.folder,

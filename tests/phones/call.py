@@ -41,6 +41,7 @@ class Call:
             )
         )
         self.call_id = ""
+        self.caller_payload_type = (caller or {}).get("codecs", (8,))[0]
         if connected:
             self.caller_peer = ("127.0.0.1", self.caller.peer_rtp())
             self.agent_peer = ("127.0.0.1", self.agent.peer_rtp())

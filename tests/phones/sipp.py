@@ -161,7 +161,7 @@ def caller(
         receive("100", 'optional="true"'),
         receive("180", 'optional="true"'),
         receive("183", 'optional="true"'),
-        receive("200", 'rrs="true"', _RTP_OF_PEER),
+        receive("200", 'rrs="true"', RTP_OF_PEER),
         in_dialog("ACK", user, 1),
         *ending,
     )
@@ -174,7 +174,7 @@ ANSWER_OK = """SIP/2.0 200 OK
         [last_Call-ID:]
         [last_CSeq:]"""
 # writes media port and event payload type of the peer's SDP into the log file, where ``Sipp.peer_rtp`` finds them
-_RTP_OF_PEER = (
+RTP_OF_PEER = (
     '<ereg regexp="m=audio ([0-9]+) " search_in="body" check_it="true" assign_to="1,2"/>'
     '<ereg regexp="a=rtpmap:([0-9]+) telephone-event" search_in="body" assign_to="6,7"/>'
     '<log message="rtp [$2] event [$7]"/>'
@@ -191,7 +191,7 @@ def agent(rtp_port: int, hold_ms: int = 0, ring_ms: int = 100, **kwargs: object)
     )
     return scenario(
         "agent",
-        receive("INVITE", 'crlf="true" rrs="true"', _RTP_OF_PEER + _KEEP_DIALOG),
+        receive("INVITE", 'crlf="true" rrs="true"', RTP_OF_PEER + _KEEP_DIALOG),
         reply("180 Ringing"),
         pause(ring_ms),
         ok,
@@ -202,6 +202,18 @@ def agent(rtp_port: int, hold_ms: int = 0, ring_ms: int = 100, **kwargs: object)
 
 KEEP_CSEQ = '<ereg regexp=".*" search_in="hdr" header="CSeq:" assign_to="8"/>'
 KEPT_CSEQ = "CSeq:[$8]"
+KEEP_INVITE = (
+    '<ereg regexp=".*" search_in="hdr" header="CSeq:" assign_to="8"/>'
+    '<ereg regexp=".*" search_in="hdr" header="Via:" assign_to="10"/>'
+)
+# answers the INVITE that KEEP_INVITE kept, after another request has come
+LATER_ANSWER = """SIP/2.0 {status}
+        Via:[$10]
+        [last_From:]
+        [last_To:]
+        [last_Call-ID:]
+        CSeq:[$8]
+        Contact: <sip:operator@[local_ip]:[local_port];transport=[transport]>"""
 _KEEP_DIALOG = (
     '<ereg regexp=".*" search_in="hdr" header="From:" assign_to="3"/>'
     '<ereg regexp=".*" search_in="hdr" header="To:" assign_to="4"/>'
