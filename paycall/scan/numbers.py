@@ -1,0 +1,82 @@
+"""What counts as a card number in plain text: 13 to 19 digits of a known brand, with their check digit.
+
+Digits may stand together, in the groups that people write, or one by one with the same separator. A number
+inside a longer word, a decimal fraction or a table of four-digit columns is none. Twelve-digit Maestro numbers
+are left out: no bank issues them, and every UUID would be suspect.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from paycall.domain.card import brand_of, luhn_valid
+
+SHORTEST, LONGEST = 13, 19
+# The digit comes first and the look back after it: so the search jumps from digit to digit.
+_FIRST = rb"[0-9](?<![0-9A-Za-z][0-9])(?<![0-9][.,][0-9])(?<![0-9A-Fa-f]-[0-9])"
+_NOT_BEFORE = rb"(?![0-9A-Za-z])(?![.,][0-9])"
+_TOGETHER = re.compile(_FIRST + rb"[0-9]{12,26}" + _NOT_BEFORE)
+_GROUPS = re.compile(
+    _FIRST
+    + rb"[0-9]{3}(?:([ .\-])[0-9]{4}\1[0-9]{4}\1[0-9]{1,4}(?:\1[0-9]{1,3})?"
+    + rb"|([ .\-])[0-9]{6}\2[0-9]{4,5}|([ .\-])[0-9]{4}\3[0-9]{5})"
+    + _NOT_BEFORE
+)
+_APART = re.compile(_FIRST + rb"([ .,\-:;\t]|, |\r?\n)(?:[0-9]\1){11,25}[0-9](?![0-9A-Za-z])")
+_NEXT_COLUMN = re.compile(rb"[ .\-](?!(?:0[1-9]|1[0-2])\d\d)\d{4}(?![0-9])")  # not if it is MMYY
+_EARLIER_COLUMN = re.compile(rb"(?<![0-9])\d{4}[ .\-]\Z")
+_NOT_DIGIT = bytes(set(range(256)) - set(b"0123456789"))
+
+
+def is_card_number(digits: str) -> bool:
+    """Whether these digits are a whole card number of a known brand."""
+    brand = brand_of(digits)
+    return (
+        brand is not None
+        and SHORTEST <= len(digits) <= LONGEST
+        and len(digits) in brand.rule.lengths
+        and luhn_valid(digits)
+    )
+
+
+def number_at_start(digits: str) -> str | None:
+    """The card number that a run of digits is, or begins with if expiry (MMYY) and perhaps a code follow."""
+    if len(digits) <= LONGEST:
+        return digits if is_card_number(digits) else None
+    for length in range(SHORTEST, LONGEST + 1):
+        rest = digits[length:]
+        expiry_follows = "01" <= rest[:2] <= "12" and "20" <= rest[2:4] <= "45" and len(rest) in (4, 7, 8)
+        if expiry_follows and is_card_number(digits[:length]):
+            return digits[:length]
+    return None
+
+
+def numbers_in_text(data: bytes) -> Iterator[tuple[int, str]]:
+    """Card numbers in ASCII text, as position and digits."""
+    for match in _TOGETHER.finditer(data):
+        if number := number_at_start(match[0].decode()):
+            yield match.start(), number
+    for match in _GROUPS.finditer(data):
+        if _EARLIER_COLUMN.search(data[max(0, match.start() - 6) : match.start()]):
+            continue
+        groups = match[0].split(match[1] or match[2] or match[3])
+        for taken in (groups, groups[:4]):  # the fifth group may be the expiry
+            end = match.start() + sum(map(len, taken)) + len(taken) - 1
+            digits = b"".join(taken).decode()
+            if is_card_number(digits) and not _NEXT_COLUMN.match(data[end : end + 6]):
+                yield match.start(), digits
+                break
+    for match in _APART.finditer(data):
+        if number := number_at_start(match[0].translate(None, _NOT_DIGIT).decode()):
+            yield match.start(), number
+
+
+def count_of_shape(data: bytes) -> int:
+    """How many numbers in ASCII text have a brand's prefix and length, whatever their check digit."""
+    return sum(_has_shape(match[0].decode()) for match in _TOGETHER.finditer(data))
+
+
+def _has_shape(digits: str) -> bool:
+    brand = brand_of(digits)
+    return brand is not None and len(digits) in brand.rule.lengths
