@@ -19,7 +19,7 @@ import numpy as np
 from dsp import rules
 from dsp.checks import Pcm, check_pcm, check_rate
 from dsp.goertzel import BLOCK
-from dsp.keys import Evidence, evidence, missing_steps, screen
+from dsp.keys import Evidence, Suspects, evidence, missing_steps, screen
 from dsp.levels import dbm0_to_peak
 from dsp.resample import Halver
 from dsp.tones import SYMBOLS
@@ -133,13 +133,28 @@ class DtmfDetectorBank:
 
     def _advance(self, blocks: Pcm) -> list[tuple[int, DtmfEvent]]:
         first = self._windows.append(blocks)
-        found = evidence(self._windows, *screen(self._windows, first))
-        watched = self._down.copy()
-        watched[found.channel] = True
-        channels = np.flatnonzero(watched)
-        if not channels.size:
-            return []
-        return self._follow(first, channels, found)
+        suspects = screen(self._windows, first)
+        down = np.flatnonzero(self._down)
+        if down.size:
+            suspects, down = self._settled(first, suspects, down)
+        found = evidence(self._windows, suspects)
+        if found.number.size:
+            watched = np.zeros(self.channels, dtype=bool)
+            watched[down] = True
+            watched[found.channel] = True
+            down = np.flatnonzero(watched)
+        return self._follow(first, down, found) if down.size else []
+
+    def _settled(self, first: int, suspects: Suspects, down: Indices) -> tuple[Suspects, Indices]:
+        """Leave out what cannot change anything: a key that is down, is not gone, and has no rival."""
+        steps = self._windows.next - first
+        symbol = np.broadcast_to(self._symbol[down], (steps, down.size))
+        bridged, _ = missing_steps(self._windows, first, down, symbol)
+        restless = np.ones(self.channels, dtype=bool)
+        restless[down] = (bridged >= rules.MIN_PAUSE_STEPS).any(axis=0)
+        rival = suspects.channel[suspects.symbol != self._symbol[suspects.channel]]
+        restless[rival] = True
+        return suspects.only(restless[suspects.channel]), down[restless[down]]
 
     def _follow(self, first: int, channels: Indices, found: Evidence) -> list[tuple[int, DtmfEvent]]:
         """Keep the one bit of state, for the channels in which anything happens."""

@@ -51,8 +51,8 @@ def _integer_table() -> Floats:
     return np.ascontiguousarray(np.vstack([table[:, :BLOCK], table[:, BLOCK:]]))
 
 
-_TABLE: Final = _integer_table()
-_TABLE_BY_SAMPLE: Final = np.ascontiguousarray(_TABLE.T)
+_TABLE_BY_SAMPLE: Final = np.ascontiguousarray(_integer_table().T)
+_TILE: Final = 16
 POWER_TO_PEAK_SQUARED: Final = (2.0 / (TABLE_SCALE * float(sine_window(WINDOW).sum()))) ** 2
 """Factor from ``re**2 + im**2`` to the squared peak of a steady tone."""
 
@@ -71,7 +71,8 @@ def block_sums(blocks: Floats) -> Floats:
         Rows 0-15 with the first half of the table, 16-31 with the second.
     """
     steps, channels, _ = blocks.shape
-    if channels >= 16:  # channels side by side fill the BLAS's registers
-        return np.asarray(np.matmul(_TABLE, blocks.transpose(0, 2, 1)))
-    sums = blocks.reshape(steps * channels, BLOCK) @ _TABLE_BY_SAMPLE
+    if channels % _TILE:
+        sums = blocks.reshape(steps * channels, BLOCK) @ _TABLE_BY_SAMPLE
+    else:  # small products of one size are the BLAS's quickest
+        sums = np.matmul(blocks.reshape(-1, _TILE, BLOCK), _TABLE_BY_SAMPLE)
     return np.ascontiguousarray(sums.reshape(steps, channels, 32).transpose(0, 2, 1))

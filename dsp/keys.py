@@ -51,6 +51,10 @@ class Evidence:
     power: Floats
 
 
+_NONE: Final = np.zeros(0, dtype=np.intp)
+NO_EVIDENCE: Final = Evidence(_NONE, _NONE, _NONE, np.zeros(0), np.zeros((2, 0)))
+
+
 @dataclass(frozen=True, slots=True)
 class _Candidates:
     """Windows that may become evidence; ``(n,)``, and for the five windows and two tones as named."""
@@ -73,8 +77,28 @@ class _Candidates:
         )
 
 
-def screen(windows: Windows, first: int) -> tuple[Indices, Indices]:
-    """Window numbers and channels that could hold a key: one strong tone in each group, balanced."""
+@dataclass(frozen=True, slots=True)
+class Suspects:
+    """Windows that could complete a key, and its two tones; see :func:`screen`."""
+
+    number: Indices
+    channel: Indices
+    tone: Indices  # (2, n)
+
+    def only(self, kept: NDArray[np.bool_]) -> Suspects:
+        return Suspects(self.number[kept], self.channel[kept], self.tone[:, kept])
+
+    @property
+    def symbol(self) -> Indices:
+        """Index of the key in ``dsp.SYMBOLS``, shape ``(n,)``."""
+        return np.asarray(4 * self.tone[0] + self.tone[1] - 4)
+
+
+NO_SUSPECTS: Final = Suspects(_NONE, _NONE, np.zeros((2, 0), dtype=np.intp))
+
+
+def screen(windows: Windows, first: int) -> Suspects:
+    """The cheap test on every window: one strong tone in each group, balanced, three times running."""
     powers, groups = windows.latest(first)
     pairs = np.maximum(powers[:, 0::2], powers[:, 1::2])
     strongest = np.maximum(pairs[:, 0::2], pairs[:, 1::2])
@@ -82,16 +106,29 @@ def screen(windows: Windows, first: int) -> tuple[Indices, Indices]:
     clear = strongest > rules.SCREEN_DOMINANCE * groups
     possible = clear[:, 0] & clear[:, 1]
     possible &= np.minimum(low, high) > rules.MIN_POWER
-    possible &= (high < low * rules.MAX_HIGH_OVER_LOW) & (low < high * rules.MAX_LOW_OVER_HIGH)
-    step, channel = np.nonzero(possible)
-    return step + first, channel
+    possible &= high < low * rules.MAX_HIGH_OVER_LOW
+    possible &= low < high * rules.MAX_LOW_OVER_HIGH
+    step, channel = np.nonzero(windows.three_running(possible))
+    if not step.size:
+        return NO_SUSPECTS
+    now = powers[step, :, channel]
+    tone = np.stack([now[:, :4].argmax(axis=1), 4 + now[:, 4:].argmax(axis=1)])
+    return Suspects(step + first, channel, tone)
 
 
-def evidence(windows: Windows, number: Indices, channel: Indices) -> Evidence:
+def evidence(windows: Windows, suspects: Suspects) -> Evidence:
     """Those of the screened windows at which a key is certain."""
-    candidates = _long_enough(windows, number, channel)
+    if not suspects.number.size:
+        return NO_EVIDENCE
+    candidates = _long_enough(windows, suspects)
+    if not candidates.number.size:
+        return NO_EVIDENCE
     candidates, droop = _on_frequency(windows, candidates)
+    if not candidates.number.size:
+        return NO_EVIDENCE
     candidates, droop = _pure(windows, candidates, droop)
+    if not candidates.number.size:
+        return NO_EVIDENCE
     loudest = candidates.power.max(axis=0)
     echo = _is_echo(windows, candidates, loudest)
     found = candidates.only(np.flatnonzero(~echo))
@@ -100,9 +137,8 @@ def evidence(windows: Windows, number: Indices, channel: Indices) -> Evidence:
     return Evidence(found.number, found.channel, symbol, found.steps, power)
 
 
-def _long_enough(windows: Windows, number: Indices, channel: Indices) -> _Candidates:
-    now = windows.powers[number % windows.size, :, channel]
-    tone = np.stack([now[:, :4].argmax(axis=1), 4 + now[:, 4:].argmax(axis=1)])
+def _long_enough(windows: Windows, suspects: Suspects) -> _Candidates:
+    number, channel, tone = suspects.number, suspects.channel, suspects.tone
     power = windows.powers[((number - _BACK) % windows.size)[:, None], tone, channel]
     relative = np.sqrt((power / power.max(axis=0)).min(axis=1))
     steps = _sum5(relative)

@@ -48,7 +48,7 @@ SCREEN_DOMINANCE: Final = 0.60
 MIN_STEADINESS: Final = 0.96
 # A steady low tone (dial tone, hum) is not held against a key: energy below 480 Hz is taken off if it
 # has been there for a while, within this ratio.
-MAX_HUM_CHANGE_DB: Final = 1.0
+MAX_HUM_CHANGE_DB: Final = 1.2
 # The same two tones, this much weaker and within 240 ms of having been louder, are an echo.
 MAX_ECHO_DB: Final = -8.0
 

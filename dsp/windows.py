@@ -44,6 +44,7 @@ class Windows:
         self.blocks = np.zeros((self.size, channels, BLOCK), dtype=np.int16)
         self._first_half = np.zeros((1, 16, channels))
         self._block_energy = np.zeros((1, channels))
+        self._possible = np.zeros((2, channels), dtype=bool)
 
     def append(self, blocks: Pcm) -> int:
         """Take ``blocks``, int16, shape ``(channels, steps, 80)``; return the number of the first window."""
@@ -70,6 +71,12 @@ class Windows:
         """Powers ``(steps, 8, channels)`` and group sums ``(steps, 2, channels)`` since ``first``."""
         rows = self._rows(first, self.next - first)
         return self.powers[rows], self.groups[rows]
+
+    def three_running(self, possible: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Where ``possible``, shape ``(steps, channels)``, holds three times in a row."""
+        flags = np.concatenate([self._possible, possible])
+        self._possible = flags[-2:]
+        return np.asarray(flags[2:] & flags[1:-1] & flags[:-2])
 
     def _rows(self, first: int, count: int) -> slice | Indices:
         begin = first % self.size
