@@ -304,6 +304,7 @@ def _place_under_var(data: dict[str, Any]) -> None:
         },
         ("media", "control_address"): f"unix:{var}/run/control.sock",
         ("media", "vault_address"): f"unix:{var}/run/vault-cell.sock",
+        ("media", "status_socket"): f"{var}/run/media.sock",
         ("sandbox", "ledger"): f"{var}/sandbox/ledger.sqlite3",
         ("sandbox", "api_key_file"): key_file,
     }
