@@ -19,6 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 
 _GENESIS = bytes(32)
+_FIRST_HEAD = "INSERT INTO audit_head (id, seq, hash) VALUES (1, 0, :hash) ON CONFLICT DO NOTHING"
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,12 @@ class AuditLog:
     def append(self, connection: sa.Connection, entry: Entry, now: datetime) -> None:
         """Add an entry inside the caller's transaction."""
         # The head row is the queue: writers wait here for each other (FOR UPDATE; SQLite locks the file).
-        head = connection.execute(sa.select(self.head).where(self.head.c.id == 1).with_for_update()).first()
-        seq, previous = (head.seq + 1, bytes(head.hash)) if head else (1, _GENESIS)
+        locked = sa.select(self.head).where(self.head.c.id == 1).with_for_update()
+        head = connection.execute(locked).first()
+        if head is None:
+            connection.execute(sa.text(_FIRST_HEAD), {"hash": _GENESIS})
+            head = connection.execute(locked).one()
+        seq, previous = head.seq + 1, bytes(head.hash)
         row = {
             "seq": seq,
             "at": now.isoformat(),
@@ -88,10 +93,7 @@ class AuditLog:
         }
         digest = _digest(row, previous)
         connection.execute(self.table.insert().values(**row, previous=previous, hash=digest))
-        if head is None:
-            connection.execute(self.head.insert().values(id=1, seq=seq, hash=digest))
-        else:
-            connection.execute(self.head.update().where(self.head.c.id == 1).values(seq=seq, hash=digest))
+        connection.execute(self.head.update().where(self.head.c.id == 1).values(seq=seq, hash=digest))
 
     def verify(self, connection: sa.Connection) -> Finding:
         """Walk the chain from its beginning."""

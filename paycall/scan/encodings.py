@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from paycall.domain.card import Brand, brand_of
 from paycall.scan.numbers import is_card_number, numbers_in_text
 from paycall.vault.sandbox_cards import is_test_number
 
@@ -37,7 +38,9 @@ _TRACK2 = re.compile(_PAIR + b"{6,9}(?:" + _PAIR_D0 + b"|" + _PAIR_D + b")" + _P
 _TRACK2_DIGITS = re.compile(r"(\d{13,19})d[2-4]\d(?:0[1-9]|1[0-2])[1-7]\d")
 
 # Small integers and pixels, not an issuer's number: zero bytes, or one byte three times.
-_TABLE_LIKE = re.compile(r"\A(?:..)*(?:00(?:..)+00|(..)\1\1)")
+_TABLE_LIKE = re.compile(r"\A(?:..)*(?:0[01](?:..)*0[01]|(..)\1\1)")
+# The lengths that are issued: the rarer ones fit too many other bytes.
+_PACKED_LENGTHS = {Brand.AMEX: (15,), Brand.DINERS: (14,)}
 
 _LIKELY_FIRST = (16, 15, 19, 14, 18, 17, 13)  # digits before track 2 may be its length
 
@@ -81,8 +84,8 @@ def _in_base64(data: bytes) -> Iterator[Hit]:
 
 
 def _in_bcd(data: bytes) -> Iterator[Hit]:
-    if not _BINARY.search(data):
-        return  # plain text: its letters would be packed digits as well
+    if not _BINARY.search(data) or data.startswith(b"RIFF"):
+        return  # plain text: its letters would be packed digits as well; so would sound
     for match in _EMV.finditer(data):
         packed = data[match.end() : match.end() + match[1][0]].hex()
         yield from _read(match.end(), packed.removesuffix("f"))
@@ -104,6 +107,7 @@ def _read(offset: int, *readings: str) -> Iterator[Hit]:
     for digits in readings:
         if not is_card_number(digits) or "0000" in digits:
             continue
-        if is_test_number(digits) or not _TABLE_LIKE.match(digits):
+        lengths = _PACKED_LENGTHS.get(brand_of(digits) or Brand.VISA, (16, 19))
+        if is_test_number(digits) or (len(digits) in lengths and not _TABLE_LIKE.match(digits)):
             yield Hit(offset, "bcd", digits)
             return

@@ -78,7 +78,7 @@ FORMS: dict[str, Callable[[str], bytes]] = {
     "hex": lambda d: d.encode().hex().encode(),
     "bcd between zeros": lambda d: b"\x01\x00\x00\x00\x00" + bcd(d) + b"\x00\x00\x00\x00\x02",
     "emv": lambda d: b"\x9f\x02\x06\x5a" + bytes([len(bcd(d))]) + bcd(d) + b"\x5f\x24\x03\x31\x12\x31",
-    "packed track 2": lambda d: b"\x02\x57\x13" + bytes.fromhex((d + "d31122010000012345f" + "f")[: (len(d) + 19) // 2 * 2]),
+    "packed track 2": lambda d: b"\x02\x57\x13" + bytes.fromhex((d + "d31122010000012345ff")[: (len(d) + 19) & ~1]),
     "iso 8583": lambda d: (
         b"\x02\x00\x70\x00" + bytes([int(str(len(d)), 16)]) + bytes.fromhex("0" * (len(d) % 2) + d)
         + bytes.fromhex("000000000000004200") + b"\x11\x22"
