@@ -23,6 +23,11 @@ TOOLS: dict[str, tuple[str, str]] = {
     "demo": ("paycall.demo.command", "a scripted payment from end to end, with a report"),
     "prepare": ("paycall.serve", "make keys, secrets and the first operator; keeps what is there"),
     "health": ("paycall.health", "whether a process answers (exit code)"),
+    "operator": ("paycall.operator_command", "add, lock, reset or list the panel's accounts"),
+    "keys": ("paycall.keys_command", "status, rotation and retirement of the vault's keys"),
+    "audit": ("paycall.audit_command", "verify or export an audit log"),
+    "scan": ("paycall.scan.command", "find card numbers in files and databases, and print them masked"),
+    "acquirer": ("paycall.acquirer_command", "write the skeleton of a new acquirer's adapter"),
     "dtmf": ("paycall.dtmf_command", "print the keys in a sound file, or mask them"),
 }
 

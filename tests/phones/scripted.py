@@ -14,6 +14,7 @@ import numpy as np
 
 from paycall.demo.phone_client import PhoneProcess
 from paycall.demo.stack import Stack
+from tests.phones.site import until
 
 
 class Phones:
@@ -35,9 +36,16 @@ class Phones:
 
     def call(self, uri: str) -> None:
         """The caller dials; returns when both hear each other."""
+        before = self._count("audio")
         self._tell(self.caller, "call", uri=uri)
-        for phone in (self.caller, self.agent):
-            self._run(phone.wait_for("audio", 15))
+        until(
+            lambda: all(now > then for now, then in zip(self._count("audio"), before, strict=True)),
+            15,
+            "sound",
+        )
+
+    def _count(self, name: str) -> list[int]:
+        return [sum(e["event"] == name for e in phone.events) for phone in (self.caller, self.agent)]
 
     def key(self, digits: str, mode: str = "inband") -> None:
         """The caller keys."""
@@ -49,7 +57,7 @@ class Phones:
 
     def ended(self) -> list[bool]:
         """Whether the call is over for the caller, for the agent."""
-        return [any(e["event"] == "ended" for e in phone.events) for phone in (self.caller, self.agent)]
+        return [count > 0 for count in self._count("ended")]
 
     def agent_heard(self, folder: Path) -> np.ndarray:
         """All that the agent's phone received, 8 kHz."""

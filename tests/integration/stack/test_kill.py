@@ -156,6 +156,5 @@ def test_cell_killed(seat: Desk, call: Phones, moment: str) -> None:
     else:
         seat.post(f"/payments/{payment_id}/cancel")
         seat.payment(payment_id, "cancelled")
-    with phones(seat.stack) as again:
-        again.call(seat.stack.sip_uris[0])
-        assert seat.call()["id"] != connected["id"]
+    call.call(seat.stack.sip_uris[0])
+    assert seat.call()["id"] != connected["id"]
