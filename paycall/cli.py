@@ -26,7 +26,7 @@ TOOLS: dict[str, tuple[str, str]] = {
     "operator": ("paycall.operator_command", "add, lock, reset or list the panel's accounts"),
     "keys": ("paycall.keys_command", "status, rotation and retirement of the vault's keys"),
     "audit": ("paycall.audit_command", "verify or export an audit log"),
-    "scan": ("paycall.scan.command", "find card numbers in files and databases, and print them masked"),
+    "scan": ("paycall.scan", "find card numbers in files and databases, and print them masked"),
     "acquirer": ("paycall.acquirer_command", "write the skeleton of a new acquirer's adapter"),
     "dtmf": ("paycall.dtmf_command", "print the keys in a sound file, or mask them"),
 }

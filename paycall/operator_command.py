@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
 from sqlalchemy import Engine, select
 
@@ -26,7 +25,6 @@ from paycall.store.tables import OperatorRow
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's arguments."""
-    parser.add_argument("--config", type=Path, default=None, help="the settings file")
     actions = parser.add_subparsers(dest="action", required=True)
     add = actions.add_parser("add", help="make an account and print its first password")
     add.add_argument("name")

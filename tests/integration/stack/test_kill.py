@@ -154,7 +154,6 @@ def test_cell_killed(seat: Desk, call: Phones, moment: str) -> None:
         approved = seat.payment(payment_id, lambda p: p["state"] in ("approved", "settled"), 30)
         assert approved["attempts"][-1]["state"] == "approved"
     else:
-        seat.post(f"/payments/{payment_id}/cancel")
-        seat.payment(payment_id, "cancelled")
+        seat.payment(payment_id, "cancelled")  # there is nobody left to key it
     call.call(seat.stack.sip_uris[0])
     assert seat.call()["id"] != connected["id"]
