@@ -83,8 +83,19 @@ class Door:
         self.port = 0
 
     async def open(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
+        """Listen, on the same port every time.
+
+        It lies below the range that the kernel takes outgoing ports from: there, one of our own connections
+        could sit on it while the door is shut.
+        """
+        for _ in range(100):
+            port = self.port or self._rng.randrange(15_000, 30_000)
+            with contextlib.suppress(OSError):
+                self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+                self.port = port
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError("the door does not open")
 
     def shut(self) -> None:
         if self._server is not None:

@@ -46,7 +46,7 @@ def test_the_skeleton_passes_its_own_test_and_lint(tree: Path, capsys: pytest.Ca
     )
     run = [sys.executable, "-c", script, str(tree / "gateway_adapters"), str(test)]
     subprocess.run(run, check=True, timeout=60)
-    for check in (["check", "--ignore", "I001"], ["format", "--check"]):  # the order hangs on the name
+    for check in (["check", "--ignore", "I001,S101"], ["format", "--check"]):  # order hangs on the name
         ruff = [sys.executable, "-m", "ruff", *check, "--config", str(ROOT / "pyproject.toml"), str(tree)]
         subprocess.run(ruff, check=True, timeout=60, capture_output=True)
 
