@@ -84,6 +84,8 @@ class PhoneProcess:
     async def _read(self) -> None:
         assert self._process.stdout is not None  # noqa: S101 - asked for a pipe
         async for line in self._process.stdout:
+            if not line.endswith(b"\n"):  # cut off in the middle: the phone was killed
+                break
             event = json.loads(line)
             self.events.append(event)
             if self._on_event is not None:

@@ -124,16 +124,23 @@ def start_stack(folder: Path, cells: int = 2, extra: str = "") -> Stack:
         stderr=subprocess.STDOUT,
     )
     output.close()
-    deadline = time.monotonic() + START_S
-    while "Ctrl-C stops everything" not in (folder / "serve.out").read_text("utf-8", "replace"):
-        if stack.process.poll() is not None or time.monotonic() > deadline:
-            stack.stop()
-            said = (folder / "serve.out").read_text("utf-8", "replace")
-            complaint = next((line for line in said.splitlines() if "did not start" in line), None)
-            raise StackFailedError(complaint)  # our own words: which process, and where its log is
-        time.sleep(0.05)
+    try:
+        _await_start(stack.process, folder / "serve.out")
+    except BaseException:  # Ctrl-C, too
+        stack.stop()
+        raise
     stack.operator, stack.password = (stack.var / "first-operator.txt").read_text("utf-8").split()
     return stack
+
+
+def _await_start(process: subprocess.Popen[bytes], output: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while "Ctrl-C stops everything" not in (said := output.read_text("utf-8", "replace")):
+        if process.poll() is not None or time.monotonic() > deadline:
+            complaint = next((line for line in said.splitlines() if "did not start" in line), None)
+            # Our own words: which process, and where its log is.
+            raise StackFailedError(complaint and complaint.removeprefix("paycall: "))
+        time.sleep(0.05)
 
 
 def _settings(stack: Stack, extra: str) -> str:
