@@ -123,7 +123,14 @@ def run_sandbox(config: Path | None) -> int:
     sandbox = settings.sandbox
     key = read_secret(sandbox.api_key_file)
     sandbox.ledger.parent.mkdir(parents=True, exist_ok=True)
-    server = web_server(create_app(sandbox.ledger, key), host=sandbox.host, port=sandbox.port)
+    app = create_app(
+        sandbox.ledger,
+        key,
+        rules=sandbox.rules,
+        webhook_urls=sandbox.webhook_urls,
+        iso8583_port=sandbox.iso8583_port,
+    )
+    server = web_server(app, host=sandbox.host, port=sandbox.port)
     asyncio.run(serve_until_signal([(server, None)]))
     return 0
 

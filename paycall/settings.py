@@ -153,6 +153,12 @@ class VaultSettings(Section):
     cell_address: VaultAddress = "unix:var/run/vault-cell.sock"
     panel_address: VaultAddress = "unix:var/run/vault-panel.sock"
     database_url: SecretStr = SecretStr("sqlite:///var/vault/vault.sqlite3")
+    # Who may open the Unix sockets besides the vault's own user; the certificates for https: addresses.
+    allowed_uids: tuple[int, ...] = ()
+    tls_certificate: Path = Path("var/certs/vault.pem")
+    tls_key: Path = Path("var/certs/vault.key")
+    cell_ca: Path = Path("var/certs/ca-cell.pem")
+    panel_ca: Path = Path("var/certs/ca-panel.pem")
     key_provider: Literal["file"] = "file"
     key_file: Path = Path("var/vault/keys.json")
     acquirer: str = "sandbox"
@@ -192,6 +198,9 @@ class SandboxSettings(Section):
     port: int = Field(default=8090, ge=0, le=65535)
     api_key_file: Path = Path("var/sandbox/api_key")
     ledger: Path = Path("var/sandbox/ledger.sqlite3")
+    rules: Path | None = None
+    iso8583_port: int | None = Field(default=None, ge=0, le=65535)
+    webhook_urls: dict[str, str] = Field(default_factory=dict)
 
 
 class Settings(Section):
