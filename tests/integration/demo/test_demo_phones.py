@@ -14,7 +14,7 @@ import pytest
 
 from dsp.detector import detect
 from paycall.demo.cards import APPROVED, DECLINED
-from paycall.demo.leg_evidence import Spoken, examine
+from paycall.demo.leg_evidence import LegEvidence, Pressed, Spoken, examine
 from paycall.demo.phone_client import PhoneError, PhoneProcess
 from paycall.demo.speech import load
 
@@ -89,6 +89,31 @@ def test_speech_arrives_in_both_directions(tmp_path: Path) -> None:
             return heard
 
     assert all(heard["call"] >= 0.8 for heard in asyncio.run(talk()))
+
+
+def test_the_examiner_finds_every_key_of_a_call_that_nobody_masks(tmp_path: Path) -> None:
+    """The demo's proof rests on this: with no mask in between, the same examination finds everything."""
+
+    async def call() -> LegEvidence:
+        async with two_phones() as (caller, called):
+            said = await caller.tell("say", name="caller-hello")
+            await caller.tell("key", 30, digits=KEYS, mode="inband")
+            await asyncio.sleep(0.4)
+            mine = await caller.tell("save", path=str(tmp_path / "own.wav"))
+            theirs = await called.tell("save", path=str(tmp_path / "heard.wav"))
+            released = [event for event in caller.events if event["event"] == "key_released"]
+        pressed = [
+            Pressed(key, event["start_sample"], event["end_sample"])
+            for key, event in zip(KEYS, released, strict=True)
+        ]
+        offset = round((mine["spoken_from"] - theirs["heard_from"]) * 8000)
+        spoken = [Spoken(load("caller-hello"), said["start_sample"], "before")]
+        return examine(_read(tmp_path / "heard.wav"), offset, spoken, pressed)
+
+    found = asyncio.run(call())
+    assert found.keys_detected == len(KEYS)
+    assert found.keys_matched >= len(KEYS) - 1
+    assert found.tone_residual_db > -3
 
 
 def test_a_card_is_keyed_by_its_place_in_the_wallet(tmp_path: Path) -> None:
