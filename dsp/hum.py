@@ -21,16 +21,16 @@ HUM_BELOW_HZ: Final = 480.0
 _LOOK_BACK: Final = (6, 8, 10, 12, 14, 16, 18, 20)  # windows before the one judged: 60 to 200 ms
 
 
-def _low_basis() -> Floats:
+def low_basis() -> Floats:
     """An orthonormal basis of what windows of 160 samples can hold below 480 Hz, ``(n, 160)``."""
     time_s = (np.arange(WINDOW) - (WINDOW - 1) / 2.0) / RATE_HZ
     angle = 2.0 * np.pi * np.outer(np.arange(0.0, HUM_BELOW_HZ, 5.0), time_s)
     _, weight, basis = np.linalg.svd(np.vstack([np.cos(angle), np.sin(angle)]), full_matrices=False)
-    return np.asarray(np.rint(basis[weight > 1e-3 * weight[0]] * _SCALE))
+    return np.asarray(basis[weight > 1e-3 * weight[0]])
 
 
 _SCALE: Final = 2.0**20  # integers, so that no sum depends on its order: see dsp.goertzel
-_BASIS: Final = _low_basis()
+_BASIS: Final = np.rint(low_basis() * _SCALE)
 
 
 def _low_energy(windows: Windows, number: Indices, channel: Indices) -> Floats:

@@ -1,6 +1,6 @@
 """Takes every trace of DTMF out of a stream and leaves speech alone.
 
-Sound runs through a delay line of 40 ms. Windows of 20 ms, one every 5 ms, are judged as they come
+Sound runs through a delay line of 40 ms. Windows of 20 ms, one every 10 ms, are judged as they come
 in; what looks like a tone is replaced in the delay line, from before its onset to after its decay.
 
 How a call uses one masker:
@@ -16,33 +16,27 @@ How a call uses one masker:
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dsp.checks import Floats, Pcm, check_pcm, check_rate
-from dsp.goertzel import DTMF_HZ, sine_window
+from dsp.goertzel import BLOCK, WINDOW
 from dsp.levels import dbm0_to_peak, dbm0_to_rms
-from dsp.quadrature import powers, quadrature_table
 from dsp.resample import Halver
+from dsp.suspicion import Suspicion
 
 Replacement = Literal["silence", "comfort", "tone"]
 
-DELAY = 320  # samples at 8 kHz
-WINDOW = 160
-HOP = 40
-MARGIN_BEFORE = 64
-HOLD_AFTER = 320
-FADE_DOWN = 16  # samples at 8 kHz: 2 ms
-FADE_UP = 40
-REPLACEMENT_TONE_HZ = 420.0
-REPLACEMENT_TONE_DBM0 = -25.0
-
-_TABLE = quadrature_table(DTMF_HZ, sine_window(WINDOW))
-_WINDOW_ENERGY = sine_window(WINDOW) ** 2 / float(np.sum(sine_window(WINDOW) ** 2))
-_MIN_SUM = dbm0_to_peak(-48.0) ** 2
-_HOLD_SUM = dbm0_to_peak(-65.0) ** 2
-_MIN_SHARE = 0.6
+DELAY: Final = 320  # samples at 8 kHz: 40 ms
+_BACK: Final = WINDOW + 128  # muted at the first sign: its window, and 16 ms before it
+_AHEAD: Final = 64  # muted beyond the end of a suspicious window: the next one may not see the rest
+_FADE_DOWN: Final = 16  # samples at 8 kHz: 2 ms
+_FADE_UP: Final = 40
+REPLACEMENT_TONE_HZ: Final = 420.0
+REPLACEMENT_TONE_DBM0: Final = -25.0
+MAX_COMFORT_DBM0: Final = -50.0
 
 
 class ToneMasker:
@@ -77,7 +71,7 @@ class ToneMasker:
         self._released = False
         self._phase = 0
         self._random = np.random.default_rng(8)
-        self._noise_rms = dbm0_to_rms(-65.0)
+        self._noise_rms = dbm0_to_rms(MAX_COMFORT_DBM0)
         self.engaged = True
         self._restart()
 
@@ -86,9 +80,10 @@ class ToneMasker:
         self._line = np.zeros(self.delay_samples, dtype=np.int16)
         self._gate = np.ones(self.delay_samples, dtype=bool)  # True: replace
         self._gain = 0.0
-        self._hold_until = 0
+        self._mute_until = 0
         self._position = 0
-        self._analysis = np.zeros(WINDOW - HOP, dtype=np.int16)
+        self._suspicion = Suspicion()
+        self._analysis = np.zeros(WINDOW - BLOCK, dtype=np.int16)
 
     def engage(self) -> None:
         """Mask from the next sample on. Without effect while engaged, but takes a ``release`` back."""
@@ -114,7 +109,7 @@ class ToneMasker:
         if not self.engaged:
             return samples.copy()
         out = np.empty_like(samples)
-        step = HOP * self._factor
+        step = BLOCK * self._factor
         done = 0
         while done < samples.size:
             count = min(samples.size - done, step - self._position % step)
@@ -125,50 +120,53 @@ class ToneMasker:
         return out
 
     def _advance(self, samples: Pcm) -> Pcm:
-        """At most one hop."""
-        count = samples.size
+        """At most one step of 10 ms, so that what comes out depends on nothing that comes in later."""
+        count, factor = samples.size, self._factor
         begin = self._position
         self._position += count
-        held = np.arange(begin, self._position) < self._hold_until
         line = np.concatenate([self._line, samples])
-        gate = np.concatenate([self._gate, held])
+        gate = np.zeros(line.size, dtype=bool)
+        gate[: self._gate.size] = self._gate
+        gate[self._gate.size : max(self._mute_until - begin, 0) + self._gate.size] = True
         narrow = self._halver.process(samples[None])[0] if self._halver is not None else samples
         self._analysis = np.concatenate([self._analysis, narrow])
         if self._analysis.size >= WINDOW:
-            if self._suspicious(self._analysis[:WINDOW]):
-                reach = (WINDOW + MARGIN_BEFORE) * self._factor
-                gate[max(gate.size - reach, 0) :] = True
-            self._analysis = self._analysis[HOP:]
+            window = self._analysis[:WINDOW]
+            self._analysis = self._analysis[BLOCK:]
+            if self._suspicion.judge(window):
+                back = _BACK if self._suspicion.fresh else WINDOW
+                gate[max(gate.size - back * factor, 0) :] = True
+                self._mute_until = self._position + _AHEAD * factor
+            elif self.replacement == "comfort":
+                self._track_noise(window)
         out = self._render(line[:count], gate[:count])
         self._line, self._gate = line[count:], gate[count:]
         return out
 
-    def _suspicious(self, window: Pcm) -> bool:
-        samples = window.astype(np.float64)
-        tones = powers(samples[None, :], _TABLE)[0]
-        energy = float(samples**2 @ _WINDOW_ENERGY)
-        low, high = float(tones[:4].max()), float(tones[4:].max())
-        held = self._position < self._hold_until
-        if held and low + high > _HOLD_SUM and (low + high) / 2 > 0.3 * energy:
-            return True
-        if low + high > _MIN_SUM and (low + high) / 2 > _MIN_SHARE * energy:
-            self._hold_until = self._position + HOLD_AFTER * self._factor
-            return True
-        return False
+    def _track_noise(self, window: Pcm) -> None:
+        """The line's own noise: the quietest of late, rising by 1 dB a second."""
+        rms = float(np.sqrt(np.mean(np.square(window, dtype=np.float64))))
+        self._noise_rms = min(rms, self._noise_rms * 1.00115, dbm0_to_rms(MAX_COMFORT_DBM0))
 
-    def _render(self, samples: Pcm, gate: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Pcm:
+    def _render(self, samples: Pcm, gate: NDArray[np.bool_]) -> Pcm:
         self.muted_samples += int(np.count_nonzero(gate))
-        if not gate.any() and self._gain >= 1.0:
+        if self._gain >= 1.0 and not gate.any():
             return samples
-        gains = np.empty(samples.size)
-        down, up = 1.0 / (FADE_DOWN * self._factor), 1.0 / (FADE_UP * self._factor)
-        gain = self._gain
-        for index, muted in enumerate(gate.tolist()):
-            gain = max(gain - down, 0.0) if muted else min(gain + up, 1.0)
-            gains[index] = gain
-        self._gain = gain
+        if self._gain <= 0.0 and gate.all():
+            return np.rint(self._fill(samples.size)).astype(np.int16)
+        gains = self._fade(gate)
         mixed = samples * gains + self._fill(samples.size) * (1.0 - gains)
         return np.asarray(np.clip(np.rint(mixed), -32768, 32767), dtype=np.int16)
+
+    def _fade(self, gate: NDArray[np.bool_]) -> Floats:
+        """Gain of each sample: falls within 2 ms where the gate closes, rises within 5 ms."""
+        down, up = 1.0 / (_FADE_DOWN * self._factor), 1.0 / (_FADE_UP * self._factor)
+        gains, gain = [], self._gain
+        for muted in gate.tolist():
+            gain = max(gain - down, 0.0) if muted else min(gain + up, 1.0)
+            gains.append(gain)
+        self._gain = gain
+        return np.array(gains)
 
     def _fill(self, count: int) -> Floats:
         if self.replacement == "comfort":
@@ -181,9 +179,9 @@ class ToneMasker:
         return np.zeros(count)
 
     def _leave(self, out: Pcm, live: Pcm) -> None:
-        if self._position < self._hold_until or self._gate.any():
+        if self._position < self._mute_until or self._gate.any():
             return
-        count = min(out.size, 2 * FADE_UP * self._factor)
+        count = min(out.size, 2 * _FADE_UP * self._factor)
         fade = (np.arange(count) + 1.0) / count
         tail = slice(out.size - count, out.size)
         out[tail] = np.rint(out[tail] * (1.0 - fade) + live[tail] * fade).astype(np.int16)
