@@ -28,6 +28,7 @@ from paycall.media.endpoint import SipEndpoint, Timer
 from paycall.media.keys import KeyMerger, RtpEventTracker, Way
 from paycall.media.legs import KeyReport, Leg
 from paycall.media.mask import AlarmKind, CallAudio
+from paycall.media.sip_text import uri_of
 from paycall.settings import MediaSettings
 
 log = structlog.get_logger(__name__)
@@ -59,6 +60,7 @@ class Surroundings:
     emit: Callable[[Event], None]
     store: Store
     on_change: Callable[[Bridge], None]
+    has_free_slot: Callable[[], bool]
 
 
 class Bridge:
@@ -74,6 +76,8 @@ class Bridge:
         self.agent_uri = cell.settings.agent_uri
         self.capture: CaptureRun | None = None
         self._starting: str | None = None
+        self._transfer: tuple[Leg, str] | None = None
+        self._former: list[Leg] = []
         self._fallbacks = list(cell.settings.fallback_uris)
         self._routing: Timer | None = None
         self._ring_timer: Timer | None = None
@@ -146,6 +150,51 @@ class Bridge:
         if self.agent is not None and not self.agent.confirmed:
             self.agent.end()
 
+    # ---- a transfer --------------------------------------------------------------------------------------
+
+    @property
+    def legs(self) -> tuple[Leg, ...]:
+        """Every leg that takes a place in PJSIP."""
+        new = self._transfer[0] if self._transfer is not None else None
+        return tuple(
+            leg for leg in (self.caller, self.agent, new, *self._former) if leg is not None and leg.alive
+        )
+
+    def on_transfer_asked(self, leg: Leg, uri: str) -> Leg | None:
+        """The agent hands the call on: PJSIP dials the new leg and tells the old one how it goes.
+
+        The new leg hears nothing before it has answered, unless the old one is gone; and then through the mask.
+        """
+        refused = leg is not self.agent or self.state is not CallState.CONNECTED or self._transfer is not None
+        if refused or not self._cell.has_free_slot():
+            return None
+        new = Leg(self._endpoint, self)
+        self._transfer = (new, uri_of(uri) or uri)
+        return new
+
+    def _transferred(self) -> None:
+        """The new leg has answered: it is the agent now."""
+        if self._transfer is None:
+            return
+        old, (self.agent, uri), self._transfer = self.agent, self._transfer, None
+        self.agent_uri = uri.partition("?")[0]
+        self._agent_events = RtpEventTracker()
+        self._join()
+        if old is not None and old.alive:
+            self._former.append(old)
+            self._endpoint.call_later(
+                GIVE_UP_ON_PEER_S, old.end
+            )  # it hangs up itself when it is told of the success
+        log.info("call_transferred", call_id=self.identity.call_id)
+        self._changed()
+
+    def _join(self) -> None:
+        """Join the caller with whoever is there to talk to."""
+        other = self.agent
+        if self._transfer is not None and (other is None or not other.alive):
+            other = self._transfer[0]
+        self._audio.set_legs(_audio(self.caller), _audio(other))
+
     # ---- what the legs report ----------------------------------------------------------------------------
 
     def on_leg_ringing(self, leg: Leg) -> None:
@@ -155,6 +204,9 @@ class Bridge:
 
     def on_leg_confirmed(self, leg: Leg) -> None:
         """Agent up: answer the caller. Both up: connected."""
+        if self._transfer is not None and leg is self._transfer[0]:
+            self._transferred()
+            return
         if leg is self.agent:
             if self._ring_timer is not None:
                 self._ring_timer.cancel()
@@ -174,13 +226,21 @@ class Bridge:
         early_media = leg is self.agent and leg.is_early() and leg.audio() is not None
         if early_media and self.caller is not None and not self.caller.confirmed:
             self.caller.respond(183)
-        self._audio.set_legs(_audio(self.caller), _audio(self.agent))
+        self._join()
 
     def on_leg_gone(self, leg: Leg, status: int) -> None:
         """One side is gone: end the other, or try the next route."""
-        self._audio.set_legs(_audio(self.caller), _audio(self.agent))
+        self._former = [each for each in self._former if each is not leg]
+        if self._transfer is not None and leg is self._transfer[0]:
+            self._transfer = None
+            log.info("transfer_failed", call_id=self.identity.call_id, code=status)
+            if self.agent is not None and not self.agent.alive:
+                leg = self.agent  # the old agent has left already: nobody is there to talk to
+        self._join()
         if self.state is CallState.ENDED or leg not in (self.caller, self.agent):
             return
+        if leg is self.agent and self._transfer is not None:
+            return  # it left the caller to the new one
         if (
             leg is self.agent
             and self.state is CallState.RINGING
@@ -192,12 +252,13 @@ class Bridge:
         self._reason = self._reason or reason
         if self.capture is not None:
             self.capture.caller_gone()
-        other = self.agent if leg is self.caller else self.caller
-        if other is not None and other.alive:
+        others = self.legs
+        for other in others:
             other.end(answer if other is self.caller and not other.confirmed else 0)
+        if any(other.alive for other in others):
             # a peer that never answers the BYE must not keep the call on the screens
             self._endpoint.call_later(GIVE_UP_ON_PEER_S, self._ended)
-        if other is None or not other.alive:
+        else:
             self._ended()
 
     def _next_route(self) -> bool:
@@ -240,7 +301,7 @@ class Bridge:
     def hang_up(self, reason: EndReason) -> None:
         """End both legs."""
         self._reason = self._reason or reason
-        legs = [leg for leg in (self.agent, self.caller) if leg is not None and leg.alive]
+        legs = self.legs
         for leg in legs:
             leg.end()
         if not legs:

@@ -85,6 +85,7 @@ class _Refused:
     def on_leg_media(self, leg: Leg) -> None: ...
     def on_key_report(self, leg: Leg, report: KeyReport) -> None: ...
     def on_dialog(self, leg: Leg) -> None: ...
+    def on_transfer_asked(self, leg: Leg, uri: str) -> Leg | None: ...
 
     def on_leg_gone(self, leg: Leg, status: int) -> None:  # noqa: ARG002
         self._on_gone(leg)
@@ -108,7 +109,7 @@ class Cell:
         self._link = ControlLink(settings.control_address, self._hello, self._on_command)
         self._vault = VaultClient(settings.vault_address)
         self._surroundings = Surroundings(
-            self._endpoint, settings, self._link.send, self._store, self._on_change
+            self._endpoint, settings, self._link.send, self._store, self._on_change, self._has_free_slot
         )
 
     # ---- the process -------------------------------------------------------------------------------------
@@ -169,11 +170,7 @@ class Cell:
 
     def _report(self) -> None:
         dialogs = {
-            call_id: tuple(
-                leg.dialog
-                for leg in (bridge.caller, bridge.agent)
-                if leg is not None and leg.dialog is not None
-            )
+            call_id: tuple(leg.dialog for leg in bridge.legs if leg.dialog is not None)
             for call_id, bridge in self._bridges.items()
         }
         report = pipes.CellReport(True, self._draining, self._served, rss_mb(), dialogs)
@@ -182,13 +179,7 @@ class Cell:
     # ---- calls -------------------------------------------------------------------------------------------
 
     def _on_incoming(self, pj_call: int, invite: str, peer: str) -> None:
-        legs = [leg for bridge in self._bridges.values() for leg in (bridge.caller, bridge.agent)]
-        used = 2 * sum(bridge.state is not CallState.ENDED for bridge in self._bridges.values())
-        full = (
-            len(self._bridges) >= self._settings.calls_per_cell
-            or used + 2 > MAX_SIP_CALLS
-            or sum(leg is not None and leg.alive for leg in legs) + 2 > MAX_SIP_CALLS
-        )
+        full = len(self._bridges) >= self._settings.calls_per_cell or self._slots_used() + 2 > MAX_SIP_CALLS
         if full or self._draining:
             leg = Leg(self._endpoint, _Refused(self._refused.discard), pj_call)
             self._refused.add(leg)
@@ -200,6 +191,13 @@ class Cell:
         leg = Leg(self._endpoint, bridge, pj_call)
         leg.begin_incoming(invite, peer)
         bridge.begin(leg, self._settings.route_wait_s if self._link.connected else 0.0)
+
+    def _slots_used(self) -> int:
+        """PJSIP's calls, counting the agent's leg of a call that has none yet."""
+        return sum(max(len(bridge.legs), 2) for bridge in self._bridges.values()) + len(self._refused)
+
+    def _has_free_slot(self) -> bool:
+        return self._slots_used() < MAX_SIP_CALLS
 
     def _identify(self, invite: SipMessage) -> Identity:
         asserted = uri_of(invite.first("p-asserted-identity"))

@@ -62,6 +62,9 @@ class LegObserver(Protocol):
     def on_dialog(self, leg: Leg) -> None:
         """``leg.dialog`` changed."""
 
+    def on_transfer_asked(self, leg: Leg, uri: str) -> Leg | None:
+        """The other side asks to be replaced (REFER): a leg for PJSIP to dial, or None to refuse."""
+
 
 class Leg(pj.Call):  # type: ignore[misc]
     """A caller's or an agent's leg."""
@@ -168,6 +171,15 @@ class Leg(pj.Call):  # type: ignore[misc]
 
     def _report(self, report: KeyReport) -> None:
         self._endpoint.post(partial(self._observer.on_key_report, self, report))
+
+    @guarded
+    def onCallTransferRequest(self, prm: pj.OnCallTransferRequestParam) -> None:
+        accepted = prm.statusCode
+        prm.statusCode = pj.PJSIP_SC_DECLINE
+        leg = self._observer.on_transfer_asked(self, prm.dstUri)
+        if leg is not None:
+            prm.newCall = leg
+            prm.statusCode = accepted
 
     @guarded
     def onCallTsxState(self, prm: pj.OnCallTsxStateParam) -> None:

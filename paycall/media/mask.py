@@ -8,6 +8,7 @@ Everything runs in the SIP thread.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from enum import Enum
@@ -80,6 +81,13 @@ class CallAudio:
 
     def set_legs(self, caller: pj.AudioMedia | None, agent: pj.AudioMedia | None) -> None:
         """The legs' present places on the bridge; None for a leg without audio."""
+        if self._agent is not None and (agent is None or agent.getPortId() != self._agent.getPortId()):
+            for source, sink in (
+                (self._caller, self._agent),
+                (self._mask_port, self._agent),
+                (self._agent, self._caller),
+            ):
+                _part(source, sink)
         self._caller, self._agent = caller, agent
         self._connect()
 
@@ -234,9 +242,11 @@ def _feeds(source: pj.AudioMedia | None, sink: pj.AudioMedia | None) -> bool:
 
 def _join(source: pj.AudioMedia | None, sink: pj.AudioMedia | None) -> None:
     if source is not None and sink is not None:
-        source.startTransmit(sink)
+        with contextlib.suppress(pj.Error):  # one of the legs has just gone
+            source.startTransmit(sink)
 
 
 def _part(source: pj.AudioMedia | None, sink: pj.AudioMedia | None) -> None:
     if source is not None and sink is not None:
-        source.stopTransmit(sink)
+        with contextlib.suppress(pj.Error):  # one of the legs has just gone
+            source.stopTransmit(sink)
