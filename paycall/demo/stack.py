@@ -5,6 +5,7 @@ It starts ``paycall serve`` as a user would, with a settings file that moves eve
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import socket
@@ -122,6 +123,8 @@ def start_stack(folder: Path, cells: int = 2, extra: str = "") -> Stack:
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
+        # The file alone counts: the settings of another paycall on this machine are not for this one.
+        env={name: value for name, value in os.environ.items() if not name.startswith("PAYCALL_")},
     )
     output.close()
     try:
