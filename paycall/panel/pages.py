@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup
 
 from paycall.domain.errors import PaycallError
+from paycall.domain.money import exponent
 from paycall.panel import languages, words
 from paycall.panel.access import NotSignedInError, UnfinishedError
 from paycall.panel.problems import problem, status_of
@@ -71,11 +72,14 @@ def environment(language: str) -> Environment:
 
     env.filters["say"] = say
     env.filters["money"] = lambda minor, currency: languages.money(minor, currency, language)
+    env.filters["decimals"] = exponent
     env.filters["sum_money"] = lambda minor, currency: languages.sum_money(minor, currency, language)
     env.filters["moment"] = lambda value: languages.moment(value, language)
     env.filters["clock_time"] = lambda value: languages.clock_time(value, language)
     env.filters["epoch_ms"] = lambda value: int(value.timestamp() * 1000)
-    env.globals.update(words=words, LANGUAGES=languages.LANGUAGES, Permission=Permission)
+    env.globals.update(
+        digits_short=digits_short, words=words, LANGUAGES=languages.LANGUAGES, Permission=Permission
+    )
     messages = json.dumps({code: catalogue.gettext(text) for code, text in words.PROBLEMS.items()})
     env.globals["messages"] = Markup(messages.replace("<", "\\u003c"))  # noqa: S704 - our own words, as JSON
     return env
@@ -135,6 +139,12 @@ def page_handlers(app: FastAPI) -> None:
             text=words.PROBLEMS.get(error.code, words.PROBLEMS["internal-error"]),
         )
         return render(page, status_of(error))
+
+
+def digits_short(brand: str | None, digits: int) -> int:
+    """How many digits a refused card number was too short by; 0 where that was not what was wrong."""
+    usual = 15 if brand == "amex" else 16
+    return usual - digits if usual - 4 <= digits < usual else 0
 
 
 def safe_next(path: str) -> str:

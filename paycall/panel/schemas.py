@@ -34,9 +34,13 @@ Amount = Annotated[
     int, Field(gt=0, le=MAX_AMOUNT_MINOR, strict=True, description="in minor units, e.g. cents")
 ]
 # Free text of an operator. Control characters are refused: they have no business in an order number.
+_PLAIN = r"^[^\x00-\x1f\x7f]*$"
 Text = Annotated[
-    str, StringConstraints(max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$", strip_whitespace=True)
+    str,
+    StringConstraints(max_length=100, pattern=_PLAIN, strip_whitespace=True),
+    AfterValidator(_no_card_number),
 ]
+LongText = Annotated[str, StringConstraints(max_length=500, pattern=_PLAIN), AfterValidator(_no_card_number)]
 
 
 class Request(BaseModel):
@@ -158,11 +162,7 @@ class Customer(Request):
     """Who calls from a number."""
 
     name: Text
-    note: Annotated[
-        str,
-        StringConstraints(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$"),
-        AfterValidator(_no_card_number),
-    ] = ""
+    note: LongText = ""
 
 
 class Account(Answer):

@@ -12,7 +12,6 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
 from paycall.domain.errors import StateError
-from paycall.domain.money import exponent
 from paycall.panel.access import InContext, SignedIn
 from paycall.panel.pages import Page, render, site_name
 from paycall.panel.routes.calls import PROBLEMS
@@ -54,7 +53,6 @@ class PaymentPage(Page):
     front: Call
     story: list[dict[str, Any]]
     now_ms: int
-    currencies: list[tuple[str, int]]
 
 
 @dataclass(frozen=True)
@@ -145,7 +143,6 @@ def payment_page(payment_id: Id, request: Request, principal: SignedIn, context:
                 front=Call(**call_view(session, call)),
                 story=history.story(session, payment_id),
                 now_ms=int(context.now().timestamp() * 1000),
-                currencies=[(row.currency, exponent(row.currency))],
             )
         )
 

@@ -91,7 +91,8 @@ def add_operator(body: AddOperator, request: Request, principal: SignedIn, conte
             raise NameTakenError from None
         row = _account(session, operator_id)
         note(session, now, principal.operator_id, "operator-add", target=row.id, address=address_of(request))
-        return Invited(operator=_view(row), invitation=_link(request, accounts.invite(session, row, now)))
+        link = _link(request, accounts.invite(session, row, now))
+        return Invited(operator=_view(row), invitation=link)
 
 
 @router.patch("/operators/{operator_id}", name="change_operator")

@@ -98,11 +98,6 @@ async function again(form) {
   }
 }
 
-function decimalsOf(currency) {
-  const options = [...document.querySelectorAll("#payment-dialog option")];
-  return options.find((option) => option.value === currency)?.dataset.decimals ?? "2";
-}
-
 function openPaymentDialog(dialog, button) {
   const form = dialog.querySelector("form");
   form.reset();
@@ -116,7 +111,7 @@ function openPaymentDialog(dialog, button) {
 
 function openRefundDialog(dialog, button) {
   const form = dialog.querySelector("form");
-  const decimals = decimalsOf(button.dataset.currency);
+  const { decimals } = button.dataset;
   form.action = button.dataset.action;
   form.dataset.decimals = decimals;
   form.elements.amount.value = (Number(button.dataset.left) / 10 ** Number(decimals)).toFixed(Number(decimals));
