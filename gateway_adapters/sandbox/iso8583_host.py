@@ -79,12 +79,21 @@ class Iso8583Host:
     async def _handle(self, writer: asyncio.StreamWriter, message: Message) -> None:
         if message["t"] == "0100":
             await self._authorize(writer, message)
-        elif message["t"] == "0220":
-            await self._send(writer, self._complete(message))
-        elif message["t"] == "0400":
-            await self._send(writer, self._reverse(message))
+        elif message["t"] in ("0220", "0400"):
+            await self._operate(writer, message)
         else:
             await self._send(writer, _answer(message, "12"))
+
+    async def _operate(self, writer: asyncio.StreamWriter, message: Message) -> None:
+        on = "reverse" if message["t"] == "0400" else "refund" if message["3"] == REFUND else "settle"
+        key = f"{on} {message['37']}.{message['11']}"
+        fault = self._simulator().operation_fault(on, WIRE, f"{key} fault", key)
+        if fault in (Fault.TOO_MANY_REQUESTS, Fault.DROP_BEFORE_BOOKING):
+            raise _HangUp
+        answer = self._reverse(message) if on == "reverse" else self._complete(message, key)
+        if fault in _CLOSE:
+            raise _HangUp
+        await self._send(writer, answer)
 
     async def _authorize(self, writer: asyncio.StreamWriter, message: Message) -> None:
         currency = ALPHABETIC.get(message.get("49", ""))
@@ -121,10 +130,9 @@ class Iso8583Host:
         if verdict.fault is Fault.DUPLICATE:
             await self._send(writer, verdict.body)
 
-    def _complete(self, message: Message) -> Message:
+    def _complete(self, message: Message, key: str) -> Message:
         ledger = self._simulator().ledger
         original, amount_minor = _original_id(message), int(message["4"])
-        key = f"{message['37']}.{message['11']}.{message['3']}"
         replay = ledger.replay(key, key)
         if replay is not None:
             return _answer(message, str(replay.body["39"]))

@@ -15,6 +15,10 @@ when it changes, so that a test can change the weather while the simulator runs:
     chance = 0.1                  # one in ten of those that come this far
     fault = "drop_after_booking"  # a name of behaviour.Fault
     delay_s = 0.5
+
+    [[rule]]
+    on = "refund"                 # authorize (the default), settle, void, refund or reverse: faults only
+    fault = "drop_before_booking"
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ import random
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -35,6 +40,7 @@ class Rule(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    on: Literal["authorize", "settle", "void", "refund", "reverse"] = "authorize"
     wire: str | None = None
     brand: str | None = None
     last4: str | None = Field(default=None, pattern=r"^\d{4}$")
@@ -76,14 +82,22 @@ class Rules:
         self._loaded = self._load(path) if path else _Loaded(0.0, ())
 
     def match(
-        self, *, wire: str, brand: str, last4: str, currency: str, amount_minor: int
+        self,
+        *,
+        wire: str,
+        on: str = "authorize",
+        brand: str = "",
+        last4: str = "",
+        currency: str = "",
+        amount_minor: int = 0,
     ) -> Behaviour | None:
-        """What the rules say of an authorization, or None if no rule fits."""
+        """What the rules say of an authorization or operation, or None if no rule fits."""
         if self._path is not None and self._path.stat().st_mtime != self._loaded.changed_at:
             self._loaded = self._load(self._path)
         for rule in self._loaded.rules:
             fits = (
-                rule.wire in (None, wire)
+                rule.on == on
+                and rule.wire in (None, wire)
                 and rule.brand in (None, brand)
                 and rule.last4 in (None, last4)
                 and rule.currency in (None, currency)

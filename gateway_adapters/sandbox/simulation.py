@@ -176,23 +176,50 @@ class Simulator:
         return status, body
 
     async def operate(
-        self, key: str, what: tuple[str | int, ...], act: Callable[[], tuple[int, dict[str, Any]] | None]
+        self,
+        request: Request,
+        on: str,
+        key: str,
+        what: tuple[str | int, ...],
+        act: Callable[[], tuple[int, dict[str, Any]] | None],
     ) -> tuple[int, dict[str, Any]] | None:
         """Carry an operation out once for its key; None if there is nothing to do it to.
+
+        ``on`` is the operation's name in the rules, whose faults happen here as they do to authorizations.
 
         Raises
         ------
         KeyReusedError
             If the key came with another operation.
+        Refused
+            With the answer that a fault gives instead.
         """
         fingerprint = self._hash(json.dumps(what))
         replay = self.ledger.replay(key, fingerprint)
         if replay is not None:
             return replay.status, replay.body
+        fault = self.operation_fault(on, str(what[0]), key, fingerprint)
+        if fault is Fault.TOO_MANY_REQUESTS:
+            raise Refused(JSONResponse({"code": "too-many-requests"}, 429))
+        if fault is Fault.DROP_BEFORE_BOOKING:
+            raise Refused(await drop_connection(request))
         done = act()
         if done is not None:
             self.ledger.answer(key, fingerprint, *done)
+        if fault is Fault.DROP_AFTER_BOOKING:
+            raise Refused(await drop_connection(request))
+        if fault is Fault.GARBAGE:
+            raise Refused(PlainTextResponse(GARBAGE))
+        if fault is Fault.SERVER_ERROR:
+            raise Refused(JSONResponse({"code": "internal-error"}, 500))
         return done
+
+    def operation_fault(self, on: str, wire: str, key: str, fingerprint: str) -> Fault | None:
+        """What goes wrong with an operation, once for its key; only a rules file can say so."""
+        chosen = self._rules.match(on=on, wire=wire)
+        if chosen is None or chosen.fault is None or not self.ledger.first_fault(key, fingerprint):
+            return None
+        return chosen.fault
 
     def send_webhook(self, wire: str, headers: dict[str, str], body: str) -> None:
         """Put a webhook into the outbox, and deliver it if somebody wants it."""

@@ -53,10 +53,10 @@ class Served:
         """Where an adapter finds its wire."""
         return int(self._app.state.iso8583_port) if name == "iso8583" else self.port
 
-    def open(self, ledger: Path) -> None:
+    def open(self, ledger: Path, rules: Path | None = None) -> None:
         """New books: the server stays, which is quicker than a new one for each test."""
         self.ledger.close()
-        self._app.state.simulator = create_app(ledger, API_KEY).state.simulator
+        self._app.state.simulator = create_app(ledger, API_KEY, rules).state.simulator
 
     def stop(self) -> None:
         self._server.should_exit = True
@@ -142,6 +142,12 @@ class Peer:
     @property
     def ledger(self) -> Ledger:
         return self.served.ledger
+
+    def rule(self, text: str) -> None:
+        """Start again with a rules file."""
+        rules = self.ledger_file.with_name("rules.toml")
+        rules.write_text(text)
+        self.served.open(self.ledger_file, rules)
 
     def run(self, work: Callable[[Acquirer], Coroutine[Any, Any, T]], **changes: Any) -> T:
         """Do something with a fresh adapter."""

@@ -319,6 +319,38 @@ def test_void_releases_and_cannot_follow_a_settlement(peer: Any) -> None:
     assert charged(peer) == AMOUNT.amount_minor
 
 
+@pytest.mark.parametrize("fault", ["drop_after_booking", "drop_before_booking"])
+@pytest.mark.parametrize("what", ["settle", "refund"])
+def test_an_operation_whose_answer_is_lost_is_asked_again_with_its_key(
+    peer: Any, what: str, fault: str
+) -> None:
+    if peer.wire.charges_only:
+        return
+    peer.rule(f'[[rule]]\non = "{what}"\nfault = "{fault}"\n')
+    reference = authorize(peer, order()).acquirer_reference
+    if what == "refund":
+        assert operate(peer, "settle", new_id("op"), reference, AMOUNT) is OperationOutcome.DONE
+    key, amount = new_id("op"), AMOUNT if what == "settle" else Money(1200, "EUR")
+    with pytest.raises(NoAnswerError):
+        operate(peer, what, key, reference, amount)
+    assert operate(peer, what, key, reference, amount) is OperationOutcome.DONE
+    assert charged(peer) == (4200 if what == "settle" else 3000), "once, not twice"
+
+
+def test_a_reversal_whose_answer_is_lost_is_asked_again(peer: Any) -> None:
+    if peer.wire.charges_only:
+        return
+    lost = '[[rule]]\non = "{}"\nfault = "drop_after_booking"\n'
+    peer.rule(lost.format("reverse") + lost.format("void"))
+    request, key = order(), new_id("rev")
+    with pytest.raises(NoAnswerError):
+        authorize(peer, request, DROPPED_AFTER_BOOKING)
+    with pytest.raises(NoAnswerError):
+        operate(peer, "reverse", key, request.attempt_id, request.money)
+    assert operate(peer, "reverse", key, request.attempt_id, request.money) is OperationOutcome.DONE
+    assert charged(peer) == 0
+
+
 def test_an_operation_on_something_the_acquirer_never_heard_of_fails(peer: Any) -> None:
     with contextlib.suppress(RefusedRequestError):  # where our own references have a shape
         assert operate(peer, "void", new_id("op"), "sim_nothing") is OperationOutcome.FAILED

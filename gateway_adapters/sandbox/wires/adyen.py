@@ -28,6 +28,8 @@ from paycall.domain.secret import Secret
 WIRE = "adyen"
 MERCHANT_ACCOUNT = "PaycallMOTO"
 
+_RULE_NAMES = {"CAPTURE": "settle", "CANCELLATION": "void", "REFUND": "refund", "cancels": "reverse"}
+
 # ISO 8583 code -> Adyen's refusal reason code and text
 REFUSALS: dict[str, tuple[str, str]] = {
     "01": ("3", "Referral"),
@@ -179,7 +181,7 @@ async def _once(
 ) -> Response:
     key = request.headers.get("Idempotency-Key") or secrets.token_hex(16)
     try:
-        done = await simulator.operate(key, (WIRE, *what), act)
+        done = await simulator.operate(request, _RULE_NAMES.get(str(what[0]), ""), key, (WIRE, *what), act)
     except KeyReusedError:
         return _fault(409, "idempotency-key-reused")
     return JSONResponse(done[1], done[0]) if done else _error(500, "905", "internal")

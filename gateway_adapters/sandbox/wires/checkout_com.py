@@ -22,6 +22,7 @@ from paycall.domain.errors import InputError
 from paycall.domain.money import Money
 
 WIRE = "checkout_com"
+_RULE_NAMES = {"capture": "settle", "void": "void", "refund": "refund"}
 _HARD = ("04", "07", "41", "43")
 
 
@@ -149,7 +150,7 @@ async def _operate(
 
     key = request.headers.get("Cko-Idempotency-Key") or secrets.token_hex(16)
     try:
-        done = await simulator.operate(key, (WIRE, *what), act)
+        done = await simulator.operate(request, _RULE_NAMES[str(what[0])], key, (WIRE, *what), act)
     except KeyReusedError:
         return _fault(409, "idempotency-key-reused")
     return JSONResponse(done[1], done[0]) if done else Response(status_code=403)

@@ -111,10 +111,12 @@ async def look_up(reference: str, simulator: Sim) -> Response:
 
 
 @router.post("/v1/authorizations/{authorization_id}/settle")
-async def settle(authorization_id: str, body: AmountBody, key: Key, simulator: Sim) -> Response:
+async def settle(
+    authorization_id: str, request: Request, body: AmountBody, key: Key, simulator: Sim
+) -> Response:
     """Take the reserved amount or a part of it."""
     return await _operation(
-        simulator,
+        request,
         key,
         ("settle", authorization_id, body.amount_minor),
         lambda: simulator.ledger.settle(authorization_id, body.amount_minor),
@@ -122,18 +124,20 @@ async def settle(authorization_id: str, body: AmountBody, key: Key, simulator: S
 
 
 @router.post("/v1/authorizations/{authorization_id}/void")
-async def void(authorization_id: str, key: Key, simulator: Sim) -> Response:
+async def void(authorization_id: str, request: Request, key: Key, simulator: Sim) -> Response:
     """Release a reservation."""
     return await _operation(
-        simulator, key, ("void", authorization_id), lambda: simulator.ledger.void(authorization_id)
+        request, key, ("void", authorization_id), lambda: simulator.ledger.void(authorization_id)
     )
 
 
 @router.post("/v1/authorizations/{authorization_id}/refund")
-async def refund(authorization_id: str, body: AmountBody, key: Key, simulator: Sim) -> Response:
+async def refund(
+    authorization_id: str, request: Request, body: AmountBody, key: Key, simulator: Sim
+) -> Response:
     """Give a settled amount or a part of it back."""
     return await _operation(
-        simulator,
+        request,
         key,
         ("refund", authorization_id, body.amount_minor),
         lambda: simulator.ledger.refund(authorization_id, body.amount_minor),
@@ -141,10 +145,10 @@ async def refund(authorization_id: str, body: AmountBody, key: Key, simulator: S
 
 
 @router.post("/v1/reversals")
-async def reverse(body: ReversalBody, key: Key, simulator: Sim) -> Response:
+async def reverse(request: Request, body: ReversalBody, key: Key, simulator: Sim) -> Response:
     """Undo whatever was authorized with this reference."""
     return await _operation(
-        simulator, key, ("reverse", body.reference), lambda: simulator.ledger.reverse(body.reference)
+        request, key, ("reverse", body.reference), lambda: simulator.ledger.reverse(body.reference)
     )
 
 
@@ -162,14 +166,14 @@ async def whole_ledger(simulator: Sim) -> dict[str, Any]:
 
 
 async def _operation(
-    simulator: Simulator, key: str, what: tuple[str | int, ...], act: Callable[[], Movement | None]
+    request: Request, key: str, what: tuple[str | int, ...], act: Callable[[], Movement | None]
 ) -> Response:
     def once() -> tuple[int, dict[str, Any]] | None:
         movement = act()
         return (200, _movement_json(movement)) if movement else None
 
     try:
-        done = await simulator.operate(key, what, once)
+        done = await simulator_of(request).operate(request, str(what[0]), key, ("native", *what), once)
     except KeyReusedError:
         return _error(409, "idempotency-key-reused")
     return JSONResponse(done[1], done[0]) if done else _error(404, "not-found")

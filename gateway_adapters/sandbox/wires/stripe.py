@@ -54,6 +54,7 @@ DECLINES: dict[str, tuple[str, str]] = {
     "R0": ("card_declined", "stop_payment_order"),
 }
 
+_RULE_NAMES = {"capture": "settle", "cancel": "void", "refund": "refund"}
 _STATUS = {
     "draft": "requires_payment_method",
     "declined": "requires_payment_method",
@@ -294,7 +295,7 @@ async def _once(
 ) -> Response:
     key = request.headers.get("Idempotency-Key") or secrets.token_hex(16)
     try:
-        done = await simulator.operate(key, (WIRE, *what), act)
+        done = await simulator.operate(request, _RULE_NAMES.get(str(what[0]), ""), key, (WIRE, *what), act)
     except KeyReusedError:
         return _fault(400, "idempotency-key-reused")
     return JSONResponse(done[1], done[0]) if done else _error(404, "resource_missing")
