@@ -18,11 +18,15 @@ from dsp.goertzel import DTMF_HZ, RATE_HZ, WINDOW, sine_window
 from dsp.hum import low_basis
 from dsp.levels import dbm0_to_rms
 
+# Each tone is looked for at its frequency and beside it: a lax phone is off by more than 1.5 %.
+BESIDE: Final = (1.0, 0.968, 1.032)
 # Share of the window's energy in the strongest low and the strongest high tone.
 PAIR: Final = 0.58  # with as much, in the same tones, in the window before
 BEFORE: Final = 0.45
 SURE: Final = 0.82  # without
 SINGLE: Final = 0.70  # likewise, if one of the two is hardly there
+OFF: Final = 0.78
+OFF_BEFORE: Final = 0.60
 MAX_TWIST: Final = 10.0 ** (15.0 / 10.0)
 REMAINS: Final = 0.30  # while a key decays: echoes, a codec's smear
 DOMINANCE: Final = 0.75  # of the strongest tone in its group
@@ -34,10 +38,10 @@ _HUM_BACK: Final = 18  # windows that a hum must have stood still
 
 
 def _tables() -> Floats:
-    """One matrix for a window: windowed cosines (8), sines (8), and the basis of all below 480 Hz."""
+    """One matrix for a window: windowed cosines (24), sines (24), and the basis of all below 480 Hz."""
     window = sine_window(WINDOW)
     time_s = (np.arange(WINDOW) - (WINDOW - 1) / 2.0) / RATE_HZ
-    angle = 2.0 * np.pi * np.outer(DTMF_HZ, time_s)
+    angle = 2.0 * np.pi * np.outer(np.outer(BESIDE, DTMF_HZ).ravel(), time_s)
     # Scaled so that the squares of a tone that fills the window add up to its energy there.
     weight = np.sqrt(2.0 * WINDOW) / window.sum() * window
     return np.ascontiguousarray(np.vstack([weight * np.cos(angle), weight * np.sin(angle), low_basis()]))
@@ -68,6 +72,7 @@ class Suspicion:
         self._hot = False
         self._tones = (-1, -1)
         self._share = 0.0
+        self._beside = 0.0
         self._watch = 0
         self._watched = (0, 4)
         self._lows: list[float] = []
@@ -77,10 +82,14 @@ class Suspicion:
         samples = window.astype(np.float64)
         energy = float(samples @ samples)
         parts = _TABLES @ samples
-        low_band = float(parts[16:] @ parts[16:])
-        squares = parts[:16] * parts[:16]
-        tones = (squares[:8] + squares[8:]).tolist()
-        suspicious = self._weigh(tones, energy - low_band if self._hum(low_band) else energy)
+        low_band = float(parts[48:] @ parts[48:])
+        squares = parts[:48] * parts[:48]
+        all_tones = squares[:24] + squares[24:]
+        tones = all_tones.tolist()
+        if self._hum(low_band):
+            energy -= low_band
+        suspicious = self._weigh(tones[:8], energy)
+        suspicious = self._lax(tones, energy) or suspicious
         self.fresh = suspicious and not self._hot
         self._hot = suspicious
         return suspicious
@@ -95,6 +104,14 @@ class Suspicion:
             return True
         del self._lows[0]
         return max(self._lows) < MAX_HUM_CHANGE * min(self._lows)
+
+    def _lax(self, tones: list[float], energy: float) -> bool:
+        """Two tones off frequency, by up to 5 %: they must be purer, for much speech lies there."""
+        low = max(max(tones[0:4]), max(tones[8:12]), max(tones[16:20]))
+        high = max(max(tones[4:8]), max(tones[12:16]), max(tones[20:24]))
+        beside = (low + high) / max(energy, 1.0)
+        before, self._beside = self._beside, beside
+        return low + high > _FLOOR and beside > OFF and before > OFF_BEFORE
 
     def _weigh(self, tones: list[float], energy: float) -> bool:
         low = max(range(4), key=tones.__getitem__)
