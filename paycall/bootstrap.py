@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from paycall.clock import SystemClock
-from paycall.control.frames import split_address
 from paycall.domain.errors import SettingsError
 from paycall.logs import configure_logs
 from paycall.process import end_with_parent, private_socket, serve_until_signal, web_server
@@ -78,10 +77,12 @@ def run_panel(config: Path | None) -> int:
 def run_vault(config: Path | None) -> int:
     """The vault: two apps, one for each role, each on its own listener."""
     from paycall.vault.app import create_apps
-    from paycall.vault.hardening import harden
+    from paycall.vault.hardening import harden, restart_with_environment
 
+    restart_with_environment()
     settings = _begin(config)
-    harden()
+    for measure in harden():
+        log.warning("hardening_refused", reason=measure)
     vault = settings.vault.model_copy(update={"acquirers": resolve_files(settings.vault.acquirers)})
 
     async def run() -> None:
@@ -90,14 +91,8 @@ def run_vault(config: Path | None) -> int:
         try:
             await serve_until_signal(
                 [
-                    (
-                        web_server(apps.cell),
-                        private_socket(_unix_path(vault.cell_address, "vault.cell_address")),
-                    ),
-                    (
-                        web_server(apps.panel),
-                        private_socket(_unix_path(vault.panel_address, "vault.panel_address")),
-                    ),
+                    (web_server(door.app, **door.options), private_socket(door.path) if door.path else None)
+                    for door in apps.doors()
                 ]
             )
         finally:
@@ -160,13 +155,6 @@ def resolve_files(acquirers: dict[str, dict[str, Any]]) -> dict[str, dict[str, A
         }
         for acquirer, table in acquirers.items()
     }
-
-
-def _unix_path(address: str, name: str) -> Path:
-    kind, where, _ = split_address(address)
-    if kind != "unix":
-        raise SettingsError(f"setting {name}: only unix: addresses are served so far")
-    return Path(where)
 
 
 def _test_calls(settings: Settings) -> Any:

@@ -16,6 +16,7 @@ from paycall.domain.card_ports import Acquirer, Card
 from paycall.domain.errors import NoAnswerError, NotSentError, RefusedRequestError
 from paycall.domain.secret import SecurityCode
 from paycall.vault.cards import PlainCard
+from paycall.vault.hardening import Forgetting
 
 _log = structlog.get_logger(__name__)
 _Answer = TypeVar("_Answer")
@@ -27,7 +28,10 @@ class Acquirers:
     ``default`` names the one that new authorizations go to.
     """
 
-    def __init__(self, adapters: Mapping[str, Acquirer], default: str, limit_s: float) -> None:
+    def __init__(
+        self, adapters: Mapping[str, Acquirer], default: str, limit_s: float, forgetting: Forgetting
+    ) -> None:
+        self._forgetting = forgetting
         self._adapters = dict(adapters)
         self._limit_s = limit_s
         self.default = default
@@ -58,6 +62,8 @@ class Acquirers:
         except Exception as error:
             _log.warning("acquirer_fault", error=type(error).__name__)
             raise NoAnswerError from None
+        finally:
+            self._forgetting.touched()
 
     async def close(self) -> None:
         """Close every adapter."""

@@ -6,8 +6,13 @@ answer that repeats what was sent.
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -16,9 +21,25 @@ from paycall.clock import SystemClock
 from paycall.domain.card_ports import Acquirer
 from paycall.domain.ports import Clock
 from paycall.settings import SiteSettings, VaultSettings
+from paycall.tls import server_context
 from paycall.vault import problems
+from paycall.vault.listener import protocol_for
 from paycall.vault.routes import cell, panel
 from paycall.vault.services import Services
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where an application is served: the address, and the options for ``uvicorn.Config``."""
+
+    app: FastAPI
+    address: str
+    options: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def path(self) -> Path | None:
+        """The Unix socket, or None for a door on the network."""
+        return Path(self.address.removeprefix("unix:")) if self.address.startswith("unix:") else None
 
 
 @dataclass(frozen=True)
@@ -28,6 +49,34 @@ class VaultApps:
     cell: FastAPI
     panel: FastAPI
     services: Services = field(repr=False)
+    settings: VaultSettings = field(repr=False)
+
+    def doors(self) -> tuple[Door, Door]:
+        """How each application is to be served, so that each role's door lets its own role in only.
+
+        Raises
+        ------
+        SettingsError
+            If a certificate is missing.
+        """
+        settings = self.settings
+        return (
+            self._door(self.cell, settings.cell_address, settings.cell_ca),
+            self._door(self.panel, settings.panel_address, settings.panel_ca),
+        )
+
+    def _door(self, app: FastAPI, address: str, client_ca: Path) -> Door:
+        def refused(source: str) -> None:
+            note = partial(self.services.note_refused, app.state.role, source, "connect")
+            asyncio.get_running_loop().run_in_executor(None, note)
+
+        protocol = protocol_for(frozenset({os.getuid(), *self.settings.allowed_uids}), refused)
+        options: dict[str, Any] = {"http": protocol}
+        if not address.startswith("unix:"):
+            tls = server_context(self.settings.tls_certificate, self.settings.tls_key, client_ca)
+            host, _, port = address.partition("://" if "://" in address else ":")[2].rpartition(":")
+            options |= {"host": host, "port": int(port), "ssl_context_factory": lambda *_: tls}
+        return Door(app, address, options)
 
     async def start(self) -> None:
         """Open database and keys, start the background work."""
@@ -69,7 +118,7 @@ def create_apps(
         app.include_router(router)
         app.add_api_route("/health", _health, methods=["GET"])
         apps[role] = app
-    return VaultApps(cell=apps["cell"], panel=apps["panel"], services=services)
+    return VaultApps(cell=apps["cell"], panel=apps["panel"], services=services, settings=settings)
 
 
 async def _health() -> dict[str, str]:

@@ -6,6 +6,8 @@ application, so no server prints a traceback of it.
 
 from __future__ import annotations
 
+import asyncio
+
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -28,6 +30,7 @@ from paycall.domain.errors import (
     TamperedError,
     VaultUnavailableError,
 )
+from paycall.vault.routes.common import actor_of
 
 _log = structlog.get_logger(__name__)
 _STATUS: dict[type[PaycallError], int] = {
@@ -75,8 +78,13 @@ def _validation_error(_: Request, __: Exception) -> JSONResponse:
     return problem(422, InputError.code, InputError.text)
 
 
-def _http_error(_: Request, error: Exception) -> JSONResponse:
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
     status = error.status_code if isinstance(error, HTTPException) else 500
+    if status in (404, 405):  # another role's route, or nobody's
+        state, actor = request.app.state, actor_of(request)
+        await asyncio.to_thread(
+            state.services.note_refused, actor.role, actor.source, "ask for an unknown route"
+        )
     return problem(status, _HTTP.get(status, "refused"), "the request was refused")
 
 

@@ -71,7 +71,6 @@ class Resolver:
             await asyncio.gather(*self._busy.values(), return_exceptions=True)
 
     async def _start_due(self, authorizer: Authorizer, operations: Operations) -> None:
-        self._codes.sweep()
         attempts, due_operations = await asyncio.to_thread(self._due)
         for attempt in attempts:
             if attempt.attempt_id not in authorizer.in_flight:

@@ -16,6 +16,7 @@ from paycall.settings import SiteSettings, VaultSettings
 from paycall.vault.acquiring import Acquirers
 from paycall.vault.authorizer import Authorizer
 from paycall.vault.codes import SecurityCodes
+from paycall.vault.hardening import Forgetting
 from paycall.vault.keys import KeyRing, open_provider
 from paycall.vault.operations import Operations
 from paycall.vault.resolver import Resolver
@@ -25,6 +26,7 @@ from paycall.vault.tokenizer import Tokenizer, TokenizerRules
 _log = structlog.get_logger(__name__)
 _STOP_LIMIT_S = 10.0
 _UPKEEP_PAUSE_S = 5.0
+_FORGET_PAUSE_S = 0.5
 
 
 class Services:
@@ -43,7 +45,8 @@ class Services:
         self.store = Store(make_engine(settings.database_url.get_secret_value()))
         self.ring = KeyRing(open_provider(settings), site.name)
         self.codes = SecurityCodes(settings.security_code_minutes * 60, clock.monotonic)
-        self.acquirers = Acquirers(adapters, settings.acquirer, settings.acquirer_timeout_s)
+        self._forgetting = Forgetting()
+        self.acquirers = Acquirers(adapters, settings.acquirer, settings.acquirer_timeout_s, self._forgetting)
         rules = TokenizerRules(live=site.mode == "live", keep_s=settings.one_time_token_hours * 3600)
         self.tokenizer = Tokenizer(self.store, self.ring, site.name, self.codes, clock, rules)
         self.authorizer = Authorizer(self.store, self.tokenizer, self.codes, self.acquirers, clock)
@@ -54,9 +57,11 @@ class Services:
     async def start(self) -> None:
         """Open the database, check that the keys fit it, start the background work."""
         await asyncio.to_thread(self._open)
+        self._forgetting.settle()
         self._workers = [
             asyncio.create_task(self.resolver.run(self.authorizer, self.operations)),
             asyncio.create_task(_for_ever(self._upkeep, _UPKEEP_PAUSE_S)),
+            asyncio.create_task(_for_ever(self._forget, _FORGET_PAUSE_S)),
         ]
 
     async def stop(self) -> None:
@@ -70,6 +75,13 @@ class Services:
         self.codes.close()
         await self.acquirers.close()
         await asyncio.to_thread(self._close)
+
+    def note_refused(self, role: str, source: str, what: str) -> None:
+        """Write down who was turned away. Blocking."""
+        _log.warning("refused", role=role, reason=what)
+        with self.store.begin() as connection:
+            entry = Entry(role, what, "vault", "refused", source)
+            self.store.note(connection, entry, self._clock.now())
 
     def _open(self) -> None:
         migrate(self.store.engine)
@@ -91,6 +103,11 @@ class Services:
     def _note(self, action: str) -> None:
         with self.store.begin() as connection:
             self.store.note(connection, Entry("vault", action, "vault", "done"), self._clock.now())
+
+    async def _forget(self) -> None:
+        """Wipe codes whose minutes are over, and what libraries keep of a request."""
+        self.codes.sweep()
+        self._forgetting.collect()
 
     async def _upkeep(self) -> None:
         """Delete what is too old; bring what an older key wrapped under the active one."""

@@ -18,10 +18,11 @@ def _services(request: Request) -> Services:
     return services
 
 
-def _actor(request: Request) -> Actor:
-    source = f"{request.client.host}:{request.client.port}" if request.client else "unix"
-    return Actor(role=request.app.state.role, source=source)
+def actor_of(request: Request) -> Actor:
+    """Who sent the request: the listener's role, and what the listener knows of the peer."""
+    host, port = request.client if request.client else ("unknown", 0)
+    return Actor(role=request.app.state.role, source=f"{host}:{port}" if port else host)
 
 
 ServicesDependency = Annotated[Services, Depends(_services)]
-ActorDependency = Annotated[Actor, Depends(_actor)]
+ActorDependency = Annotated[Actor, Depends(actor_of)]
