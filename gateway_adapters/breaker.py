@@ -1,4 +1,4 @@
-"""A circuit breaker for each acquirer and operation.
+"""What stands before every adapter: a circuit breaker for each operation, and a log of codes nobody knows.
 
 Rules: an acquirer that does not answer is left alone for a while, so that a caller is not kept waiting for a
 time-out that the last five callers have had. Declines and refusals are answers and never count. Void, look-up
@@ -13,13 +13,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+import structlog
+
 from paycall.domain.authorization import AuthorizationRequest, AuthorizationResult, OperationResult
 from paycall.domain.card_ports import Acquirer, Card
+from paycall.domain.decline_rules import UNRECOGNISED
 from paycall.domain.errors import AcquirerFault, NoAnswerError, NotSentError
 from paycall.domain.money import Money
 
 FAILURES_TO_OPEN = 5
 OPEN_S = 15.0
+_log = structlog.get_logger(__name__)
 _Answer = TypeVar("_Answer")
 
 
@@ -49,11 +53,13 @@ class Breaker:
         """The acquirer answered, whatever it said."""
         self._failures, self._opened_at, self._probing = 0, None, False
 
-    def failed(self, now: float) -> None:
-        """No connection, or no answer."""
+    def failed(self, now: float) -> bool:
+        """No connection, or no answer; true if that opened it."""
         self._failures += 1
-        if self._probing or self._failures >= self.failures_to_open:
+        opens = self._probing or self._failures == self.failures_to_open
+        if opens:
             self._opened_at, self._probing = now, False
+        return opens
 
 
 class GuardedAcquirer:
@@ -70,7 +76,10 @@ class GuardedAcquirer:
 
     async def authorize(self, request: AuthorizationRequest, card: Card) -> AuthorizationResult:
         """Reserve the amount, unless the breaker is open."""
-        return await self._guarded("authorize", lambda: self.inner.authorize(request, card))
+        result = await self._guarded("authorize", lambda: self.inner.authorize(request, card))
+        if result.decline is not None and result.decline.reason == UNRECOGNISED:
+            _log.warning("decline_code_unknown", acquirer=self.name, code=result.decline.raw_code)
+        return result
 
     async def look_up(self, attempt_id: str) -> AuthorizationResult | None:
         """Never held back."""
@@ -103,7 +112,9 @@ class GuardedAcquirer:
         try:
             answer = await call()
         except (NotSentError, NoAnswerError, asyncio.CancelledError):
-            breaker.failed(self._clock())  # cancelled: whoever asked has a time limit of their own
+            # cancelled: whoever asked has a time limit of their own
+            if breaker.failed(self._clock()):
+                _log.warning("acquirer_left_alone", acquirer=self.name, name=operation)
             raise
         except AcquirerFault:
             breaker.answered()  # a refusal is an answer

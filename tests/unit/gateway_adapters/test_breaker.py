@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway_adapters.breaker import FAILURES_TO_OPEN, OPEN_S, GuardedAcquirer
 from paycall.domain.authorization import (
@@ -161,3 +162,14 @@ def test_void_look_up_and_reversal_go_through_an_open_breaker_and_operations_hav
 
     asyncio.run(rest())
     assert site.there.asked == ["void", "look_up", "reverse", "settle", "refund", "aclose"]
+
+
+def test_a_decline_code_that_nobody_knows_is_logged() -> None:
+    site = Site()
+    unknown = decline_for(ISO8583, "Q7")
+    site.there.does = AuthorizationResult(Outcome.DECLINED, "there", "ref", decline=unknown)
+    with capture_logs() as logs:
+        site.authorize()
+        site.there.does = DECLINED
+        site.authorize()
+    assert [(entry["event"], entry["code"]) for entry in logs] == [("decline_code_unknown", "Q7")]
