@@ -20,6 +20,22 @@ from paycall.vault.sandbox_cards import is_test_number
 _UTF16 = re.compile(rb"[0-9]\x00(?:[0-9 .\-]\x00){11,39}[0-9]")  # either byte order
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_\-]{18,}(?:\r?\n[A-Za-z0-9+/_\-]+)*")
 _HEX = re.compile(rb"3[0-9](?<![0-9A-Fa-f]3[0-9])(?:3[0-9]){12,18}(?![0-9A-Fa-f])")
+# Sound, pictures, fonts and programs hold no records, but many small numbers.
+_NO_RECORDS = (
+    b"RIFF",
+    b"\x89PNG",
+    b"\xff\xd8\xff",
+    b"GIF8",
+    b"\x00\x01\x00\x00\x00",
+    b"OTTO",
+    b"ttcf",
+    b"wOF",
+    b"\xca\xfe\xba\xbe",
+    b"\x7fELF",
+    b"Xcur",
+    b"\xde\x12\x04\x95",
+    b"\x95\x04\x12\xde",
+)
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a]")
 _PAIR = b"[" + b"".join(b"\\x%d0-\\x%d9" % (tens, tens) for tens in range(10)) + b"]"
 _PAIR_F = b"[" + b"".join(b"\\x%df" % tens for tens in range(10)) + b"]"
@@ -84,8 +100,8 @@ def _in_base64(data: bytes) -> Iterator[Hit]:
 
 
 def _in_bcd(data: bytes) -> Iterator[Hit]:
-    if not _BINARY.search(data) or data.startswith(b"RIFF"):
-        return  # plain text: its letters would be packed digits as well; so would sound
+    if not _BINARY.search(data) or data.startswith(_NO_RECORDS):
+        return  # plain text: its letters would be packed digits as well
     for match in _EMV.finditer(data):
         packed = data[match.end() : match.end() + match[1][0]].hex()
         yield from _read(match.end(), packed.removesuffix("f"))

@@ -33,7 +33,7 @@ _BLOCK_BYTES = 4 << 20
 _OVERLAP_BYTES = 512
 _UNPACKED_LIMIT_BYTES = 512 << 20
 _DEPTH_LIMIT = 4
-_MANY = 20
+_MANY = 5
 _CHANCE = 0.2
 _UNPACKERS: dict[bytes, tuple[str, Callable[[Any, str], Any]]] = {
     b"\x1f\x8b": ("gzip", gzip.open),

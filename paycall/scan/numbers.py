@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import chain
 
 from paycall.domain.card import brand_of, luhn_valid
+from paycall.vault.sandbox_cards import is_test_number
 
 SHORTEST, LONGEST = 13, 19
 # The digit comes first and the look back after it: so the search jumps from digit to digit.
@@ -24,8 +26,14 @@ _GROUPS = re.compile(
     + _NOT_BEFORE
 )
 _APART = re.compile(_FIRST + rb"([ .,\-:;\t]|, |\r?\n)(?:[0-9]\1){11,25}[0-9](?![0-9A-Za-z])")
-_NEXT_COLUMN = re.compile(rb"[ .\-](?!(?:0[1-9]|1[0-2])\d\d)\d{4}(?![0-9])")  # not if it is MMYY
-_EARLIER_COLUMN = re.compile(rb"(?<![0-9])\d{4}[ .\-]\Z")
+# A table of four-digit (or hexadecimal) columns; what could be an expiry (MMYY) after the number is none.
+_EARLIER_COLUMN = re.compile(
+    rb"(?<![0-9A-Za-z])(?:[0-9]{4}[ .\-]|(?=[0-9]*[A-Fa-f])[0-9A-Fa-f]{4}[ .\-\n])\Z|[.\-]\Z"
+)
+_NEXT_COLUMN = re.compile(
+    rb"[ .\-](?!(?:0[1-9]|1[0-2])[0-9]{2})[0-9]{4}(?![0-9A-Za-z])"
+    rb"|[ .\-\n](?=[0-9]*[A-Fa-f])[0-9A-Fa-f]{4}(?![0-9A-Za-z])|[.\-][0-9]{1,5}[.\-]"
+)
 _NOT_DIGIT = bytes(set(range(256)) - set(b"0123456789"))
 
 
@@ -64,7 +72,9 @@ def numbers_in_text(data: bytes) -> Iterator[tuple[int, str]]:
         for taken in (groups, groups[:4]):  # the fifth group may be the expiry
             end = match.start() + sum(map(len, taken)) + len(taken) - 1
             digits = b"".join(taken).decode()
-            if is_card_number(digits) and not _NEXT_COLUMN.match(data[end : end + 6]):
+            if not is_card_number(digits) or _NEXT_COLUMN.match(data[end : end + 8]):
+                continue
+            if len(digits) > SHORTEST or is_test_number(digits):  # nobody groups thirteen digits any more
                 yield match.start(), digits
                 break
     for match in _APART.finditer(data):
@@ -74,7 +84,9 @@ def numbers_in_text(data: bytes) -> Iterator[tuple[int, str]]:
 
 def count_of_shape(data: bytes) -> int:
     """How many numbers in ASCII text have a brand's prefix and length, whatever their check digit."""
-    return sum(_has_shape(match[0].decode()) for match in _TOGETHER.finditer(data))
+    together = (match[0] for match in _TOGETHER.finditer(data))
+    grouped = (match[0].translate(None, _NOT_DIGIT) for match in _GROUPS.finditer(data))
+    return sum(_has_shape(digits.decode()) for digits in chain(together, grouped))
 
 
 def _has_shape(digits: str) -> bool:
