@@ -192,11 +192,7 @@ class CallEvents:
         if live is None:
             return
         live.collecting = None
-        # Brand, last four and the code's time are to be there when the operator may charge; a vault that does
-        # not answer does not hold the call's events up, the summary is then read in the background.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CARD_WAIT_S):
-                await self._read_card(event.payment_id, show=False)
+        await self._read_card_first(event.payment_id)
         if await self._context.write(lambda session: self._complete(session, event.payment_id, event.token)):
             await self._context.show_payment(event.payment_id)
         self._publish("capture.completed", live, None)
@@ -224,6 +220,15 @@ class CallEvents:
         self._context.live.close(event.payment_id)
         self._publish("capture.ended", live, None, error=error)
         self._owners.pop(event.payment_id, None)
+
+    async def _read_card_first(self, payment_id: str) -> None:
+        """Brand, last four and the code's time are to be there when the operator may charge.
+
+        A vault that does not answer does not hold the call's events up: the summary is then read later.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CARD_WAIT_S):
+                await self._read_card(payment_id, show=False)
 
     async def _read_card(self, payment_id: str, *, show: bool = True) -> None:
         """Ask the vault for brand, last four and the code's time, and show them."""
@@ -291,6 +296,7 @@ class CallEvents:
                     move(session, row, PaymentEvent.CAPTURE_COMPLETED, self._context.now())
             return row.state
 
+        await self._read_card_first(payment_id)
         state = PaymentState(await self._context.write(record))
         await self._context.show_payment(payment_id)
         self._context.tasks.start(self._read_card(payment_id), f"card:{payment_id}")
