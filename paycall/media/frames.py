@@ -39,9 +39,10 @@ _read_bytes = _fast_bytes if FAST else _slow_bytes
 
 def read_samples(frame: pj.MediaFrame, samples: int) -> Pcm:
     """The frame's audio as int16, shape ``(samples,)``; silence for a frame that carries none."""
-    if frame.type != pj.PJMEDIA_FRAME_TYPE_AUDIO or frame.size == 0:
+    data = _read_bytes(frame.buf)
+    if len(data) != samples * 2:  # nothing is being said
         return np.zeros(samples, dtype=np.int16)
-    return np.frombuffer(_read_bytes(frame.buf), dtype=np.int16)
+    return np.frombuffer(data, dtype=np.int16)
 
 
 class FrameWriter:

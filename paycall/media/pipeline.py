@@ -19,6 +19,9 @@ Pcm = NDArray[np.int16]
 # key, and how long ago it began and ended, in seconds
 OnKey = Callable[[str, float, float], None]
 EVENT_MARGIN_S = 0.1
+# The detector takes two 20 ms blocks at a time: a call of it costs much the same for any length, and a key is
+# told at most 20 ms later. The masker cannot wait.
+TAP_S = 0.04
 
 
 class Stage(Protocol):
@@ -37,9 +40,20 @@ class Tap:
         self._following = following
         self._rate_hz = sample_rate_hz
         self._samples = 0
+        self._waiting: list[Pcm] = []
+        self._waiting_samples = 0
+        self._batch_samples = round(TAP_S * sample_rate_hz)
 
     def process(self, pcm: Pcm) -> Pcm:
         """Listen, and hand on."""
+        self._waiting.append(pcm)
+        self._waiting_samples += pcm.size
+        if self._waiting_samples >= self._batch_samples:
+            self._listen(np.concatenate(self._waiting))
+            self._waiting, self._waiting_samples = [], 0
+        return self._following.process(pcm)
+
+    def _listen(self, pcm: Pcm) -> None:
         self._samples += pcm.size
         for event in self._detector.process(pcm):
             ago = (
@@ -47,7 +61,6 @@ class Tap:
                 (self._samples - event.end_sample) / self._rate_hz,
             )
             self._on_key(event.symbol, *ago)
-        return self._following.process(pcm)
 
     def __str__(self) -> str:
         return f"tap -> {self._following}"

@@ -19,7 +19,9 @@ from paycall.media.guard import guarded
 from paycall.media.pipeline import Pipeline
 
 SAMPLES = BRIDGE_RATE_HZ * FRAME_MS // 1000
-_LISTEN_FRAMES = 5
+_LISTEN_FRAMES = (
+    10  # the check may come 200 ms late: a call of the listener costs much the same for any length
+)
 
 
 def _format() -> pj.MediaFormatAudio:
@@ -94,7 +96,7 @@ class ListenPort(pj.AudioMediaPort):  # type: ignore[misc]
         if listener is None:
             return
         self.heard_at = time.monotonic()
-        self._waiting.append(read_samples(frame, SAMPLES).copy())
+        self._waiting.append(read_samples(frame, SAMPLES))
         if len(self._waiting) >= _LISTEN_FRAMES:
             block, self._waiting = np.concatenate(self._waiting), []
             keys = listener.process(block)

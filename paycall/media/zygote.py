@@ -7,17 +7,23 @@ a cell has ended. When the node is gone, it ends.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import selectors
 import socket
 from dataclasses import asdict
+from importlib import import_module
 
+import numpy as np
 import structlog
 
+from dsp import ToneListener
 from paycall.media.cell import CellSpec, run_cell
 from paycall.media.hardening import die_with_parent
+from paycall.media.pipeline import build_pipeline
 from paycall.media.pipes import MAX_PACKET
+from paycall.media.ports import SAMPLES
 from paycall.settings import MediaSettings
 
 log = structlog.get_logger(__name__)
@@ -46,6 +52,13 @@ def request(index: int, cell_id: str, node_id: str) -> bytes:
     return json.dumps(asdict(CellSpec(index, cell_id, node_id))).encode()
 
 
+def _warm_up() -> None:
+    """Do once here what each cell would do for itself, and hold in its own memory: tables and late imports."""
+    import_module("anyio._backends._asyncio")  # httpx takes it at its first request
+    build_pipeline(lambda *_: None, "silence").process(np.zeros(SAMPLES, dtype=np.int16))
+    ToneListener().process(np.zeros(SAMPLES, dtype=np.int16))
+
+
 class _Zygote:
     def __init__(self, settings: MediaSettings, node: socket.socket) -> None:
         self._settings = settings
@@ -54,6 +67,9 @@ class _Zygote:
         self._selector.register(node, selectors.EVENT_READ)
 
     def run(self) -> None:
+        _warm_up()
+        gc.collect()
+        gc.freeze()  # the collector leaves what cells share alone, so that it stays shared
         while True:
             for key, _ in self._selector.select():
                 if key.data is not None:

@@ -66,7 +66,7 @@ def test_frames_are_written_and_read_back_fast() -> None:
     frame, pcm = pj.MediaFrame(), np.arange(-80, 80, dtype=np.int16)
     FrameWriter(160).write(frame, pcm)
     assert np.array_equal(read_samples(frame, 160), pcm)
-    frame.type = pj.PJMEDIA_FRAME_TYPE_NONE
+    frame.buf = pj.ByteVector(b"")
     assert not read_samples(frame, 160).any()
     with pytest.raises(ValueError, match="length"):
         FrameWriter(160).write(frame, pcm[:-1])
