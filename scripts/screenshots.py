@@ -1,0 +1,111 @@
+"""Pictures of every page into docs/screenshots/: ``make screenshots``.
+
+Starts a whole paycall on free ports, makes the test call that a newcomer makes, and looks at the panel through the
+system's Chromium at 1366×768 (and once at 400). Nothing in the pictures is drawn by hand.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+from paycall.demo.stack import Stack, start_stack
+
+OUT = Path(__file__).parent.parent / "docs" / "screenshots"
+_ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
+_STATE = "#payment[data-state={}]"
+
+
+def shoot(page: Page, name: str, *, whole: bool = False) -> None:
+    """Take a picture when the page has come to rest."""
+    page.wait_for_timeout(400)
+    page.screenshot(path=OUT / f"{name}.png", full_page=whole)
+    print(f"{name}.png")
+
+
+def take_payment(page: Page) -> None:
+    """The test call: declined, another card, approved, with a picture of each step."""
+    page.click("#test-call")
+    page.wait_for_selector("#start-payment", timeout=20_000)
+    shoot(page, "call")
+    page.keyboard.press("F2")
+    page.wait_for_selector("#payment-dialog[open]")
+    page.keyboard.type("19.99")
+    page.fill("#payment-dialog [name=reference]", "INV-2041")
+    shoot(page, "payment-dialog")
+    page.keyboard.press("Enter")
+    page.wait_for_function(
+        "() => document.querySelectorAll('#field-payment-card-number field-dots i.on').length >= 6",
+        timeout=20_000,
+    )
+    page.screenshot(path=OUT / "payment-capturing.png")
+    print("payment-capturing.png")
+    page.wait_for_selector(_STATE.format("ready"), timeout=60_000)
+    shoot(page, "payment-ready")
+    page.keyboard.press("F2")
+    page.wait_for_selector(_STATE.format("declined"), timeout=20_000)
+    shoot(page, "payment-declined")
+    page.set_viewport_size({"width": 400, "height": 860})
+    shoot(page, "payment-declined-narrow")
+    page.set_viewport_size({"width": 1366, "height": 768})
+    page.emulate_media(color_scheme="dark")
+    shoot(page, "payment-declined-dark")
+    page.emulate_media(color_scheme="light")
+    page.click("#step-other_card")
+    page.wait_for_selector(_STATE.format("ready"), timeout=60_000)
+    page.keyboard.press("F2")
+    page.wait_for_selector(_STATE.format("settled"), timeout=20_000)
+    shoot(page, "payment-approved")
+
+
+def tour(page: Page, stack: Stack) -> None:
+    """Every page once."""
+    page.goto(f"{stack.panel_url}/sign-in")
+    shoot(page, "sign-in")
+    page.fill("[name=name]", stack.operator)
+    page.fill("[name=password]", stack.password)
+    page.press("[name=password]", "Enter")
+    page.wait_for_selector("#connection[data-state=live]")
+    shoot(page, "board")
+    take_payment(page)
+    page.click("#hang-up")
+    page.click("#hang-up-dialog [value=yes]")
+    page.wait_for_selector(".line.is-ended")
+    for name, path in (
+        ("history", "/history"),
+        ("calls", "/history?kind=calls"),
+        ("reports", "/reports"),
+        ("people", "/people"),
+        ("account", "/account"),
+        ("api", "/docs"),
+    ):
+        page.goto(stack.panel_url + path)
+        shoot(page, name)
+    page.goto(f"{stack.panel_url}/history")
+    page.click("tbody a")
+    page.wait_for_selector(".story")
+    shoot(page, "payment-story", whole=True)
+
+
+def main() -> None:
+    """Start, look, stop."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        raise SystemExit("screenshots need chromium (scripts/system-tools.sh installs it)")
+    OUT.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        stack = start_stack(Path(folder) / "stack")
+        try:
+            with sync_playwright() as playwright:
+                browser = playwright.chromium.launch(executable_path=chromium, args=_ARGS)
+                tour(browser.new_page(viewport={"width": 1366, "height": 768}), stack)
+                browser.close()
+        finally:
+            stack.stop()
+
+
+if __name__ == "__main__":
+    main()
