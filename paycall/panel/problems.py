@@ -75,6 +75,22 @@ def problem(status: int, code: str, title: str, field: str | None = None, **head
     )
 
 
+def describe(document: dict[str, Any]) -> dict[str, Any]:
+    """The OpenAPI document with our errors instead of FastAPI's."""
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas["Problem"] = Problem.model_json_schema()
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for status, answer in operation["responses"].items():
+                if status.startswith(("4", "5")):
+                    answer["content"] = content
+                    answer["description"] = answer["description"].replace("Validation Error", "not valid")
+    return document
+
+
 def add_handlers(app: FastAPI) -> None:
     """Answer every error of this app in our own words."""
 

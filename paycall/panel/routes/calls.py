@@ -68,11 +68,12 @@ def get_call(call_id: Id, principal: SignedIn, context: InContext) -> Call:
 
 
 @router.post("/calls/{call_id}/hang-up", name="hang_up", status_code=202)
-async def hang_up(call_id: Id, principal: SignedIn, context: InContext) -> Response:
+async def hang_up(call_id: Id, principal: SignedIn, context: InContext) -> Call:
     """End the call; ``call.ended`` follows."""
     await context.read(lambda session: call_for(session, call_id, principal))
     await context.deps.calls.hang_up(call_id)
-    return Response(status_code=202)
+    view = await context.read(lambda session: call_view(session, call_for(session, call_id, principal)))
+    return Call(**view)
 
 
 @router.post("/test-calls", name="start_test_call", status_code=202)

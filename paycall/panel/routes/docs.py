@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from paycall.panel.pages import Page, language_of, render, site_name
+from paycall.panel.problems import describe
 from paycall.panel.schemas import Health
 
 router = APIRouter(tags=["about"])
@@ -43,13 +44,13 @@ def health() -> Health:
 @router.get("/openapi.json", name="openapi", include_in_schema=False)
 def openapi(request: Request) -> JSONResponse:
     """The OpenAPI document."""
-    return JSONResponse(request.app.openapi())
+    return JSONResponse(_document(request))
 
 
 @router.get("/docs", name="docs", include_in_schema=False)
 def docs(request: Request) -> HTMLResponse:
     """The API for people."""
-    document = request.app.openapi()
+    document = _document(request)
     return render(
         DocsPage(
             principal=request.state.principal,
@@ -60,6 +61,10 @@ def docs(request: Request) -> HTMLResponse:
             groups=_groups(document),
         )
     )
+
+
+def _document(request: Request) -> dict[str, Any]:
+    return describe(request.app.openapi())
 
 
 def _groups(document: dict[str, Any]) -> tuple[tuple[str, tuple[Endpoint, ...]], ...]:
