@@ -2,7 +2,7 @@
 
 ``rotate`` makes a new version; the one before is retired at once: it decrypts, never encrypts. The running vault
 brings every stored row under the new version in the background. ``retire`` removes a retired version for good,
-once no row needs it any more.
+once no row needs it any more. ``shares`` makes the key file of the provider ``shares``.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import json
 import os
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from paycall.audit import Entry
 from paycall.domain.errors import StateError
 from paycall.settings import load_settings
 from paycall.vault.keys import open_provider
 from paycall.vault.providers.base import KeyProvider
+from paycall.vault.providers.shares import create_shared
 from paycall.vault.store import Store, make_engine, migrate
 
 # A vault that was writing a row under the old version when it was retired has finished by then.
@@ -30,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     status = actions.add_parser("status", help="versions, their states and how many rows each holds")
     status.add_argument("--json", action="store_true", help="print one object")
     actions.add_parser("rotate", help="make a new version; the vault re-encrypts in the background")
+    shares = actions.add_parser("shares", help="make a key file for two custodians, and their two shares")
+    shares.add_argument("files", nargs=2, type=Path, metavar="FILE", help="where each share is written")
     retire = actions.add_parser("retire", help="remove a retired version that no row needs any more")
     retire.add_argument("version", type=int)
 
@@ -37,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Carry out one subcommand; gives the exit code."""
     settings = load_settings(args.config).vault
+    if args.action == "shares":
+        return _make_shares(settings.key_file, args.files)
     store = Store(make_engine(settings.database_url.get_secret_value()))
     migrate(store.engine)
     provider = open_provider(settings)
@@ -52,6 +58,17 @@ def run(args: argparse.Namespace) -> int:
     finally:
         provider.close()
         store.engine.dispose()
+    return 0
+
+
+def _make_shares(key_file: Path, files: list[Path]) -> int:
+    taken = [path for path in files if path.exists()]
+    if taken:
+        raise StateError(f"{taken[0]} exists already")
+    for path, share in zip(files, create_shared(key_file), strict=True):
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(share + "\n")
+    _say(f"{key_file} can be opened with both shares only; give each to its custodian and delete it here")
     return 0
 
 

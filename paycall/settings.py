@@ -159,7 +159,10 @@ class VaultSettings(Section):
     tls_key: Path = Path("var/certs/vault.key")
     cell_ca: Path = Path("var/certs/ca-cell.pem")
     panel_ca: Path = Path("var/certs/ca-panel.pem")
-    key_provider: Literal["file"] = "file"
+    # Where the key-encrypting keys are; key_options is the provider's own table (docs/security.md).
+    key_provider: Literal["file", "shares", "pkcs11", "hashicorp", "aws-kms"] = "file"
+    key_options: dict[str, str] = Field(default_factory=dict)
+    share_files: tuple[Path, ...] = ()
     key_file: Path = Path("var/vault/keys.json")
     acquirer: str = "sandbox"
     acquirers: dict[str, dict[str, Any]] = Field(default_factory=dict, repr=False)  # may hold credentials

@@ -7,13 +7,16 @@ the site, to what it is for (a token, or the name of a key of the vault's own) a
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from paycall.domain.errors import SettingsError
 from paycall.settings import VaultSettings
 from paycall.vault import crypto
 from paycall.vault.providers.base import KEY_BYTES, KeyProvider, WrappedKey
 from paycall.vault.providers.file import FileKeys, create_key_file
+from paycall.vault.providers.shares import open_shared
 
 __all__ = ["DataKey", "KeyRing", "create_key_file", "open_provider"]
 
@@ -64,13 +67,74 @@ class KeyRing:
 
 
 def open_provider(settings: VaultSettings) -> KeyProvider:
-    """The key provider that the settings name.
+    """The key provider that the settings name; a provider's library is loaded only where it is used.
 
     Raises
     ------
     SettingsError
-        If its settings are wrong.
+        If its settings are wrong, or its extra is not installed.
     """
     if settings.key_provider == "file":
         return FileKeys(settings.key_file)
-    raise SettingsError("vault.key_provider: there is no such provider")
+    if settings.key_provider == "shares":
+        return open_shared(settings.key_file, settings.share_files)
+    options = _Options(settings.key_options)
+    try:
+        provider = _PROVIDERS[settings.key_provider](options)
+    except ImportError:
+        name = settings.key_provider
+        raise SettingsError(f"vault.key_provider: {name} needs: pip install 'paycall[{name}]'") from None
+    options.done()
+    return provider
+
+
+class _Options:
+    """A provider's table; every name is read once, and none may be left over."""
+
+    def __init__(self, table: dict[str, str]) -> None:
+        self._left = dict(table)
+
+    def text(self, name: str, default: str | None = None) -> str:
+        value = self._left.pop(name, default)
+        if value is None:
+            raise SettingsError(f"vault.key_options.{name} is missing")
+        return value
+
+    def secret(self, name: str) -> str:
+        """What lies in the file that ``<name>_file`` names."""
+        path = Path(self.text(f"{name}_file"))
+        try:
+            return path.read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            raise SettingsError(f"vault.key_options.{name}_file cannot be read") from None
+
+    def done(self) -> None:
+        for name in self._left:
+            raise SettingsError(f"vault.key_options.{name} is not an option of this provider")
+
+
+def _pkcs11(options: _Options) -> KeyProvider:
+    from paycall.vault.providers.pkcs11 import Pkcs11Keys
+
+    module, token = Path(options.text("module")), options.text("token_label")
+    return Pkcs11Keys(module, token, options.secret("pin"), options.text("prefix", "paycall"))
+
+
+def _hashicorp(options: _Options) -> KeyProvider:
+    from paycall.vault.providers.hashicorp import HashicorpKeys
+
+    url, token = options.text("url"), options.secret("token")
+    return HashicorpKeys(url, token, options.text("key", "paycall"), options.text("mount", "transit"))
+
+
+def _aws_kms(options: _Options) -> KeyProvider:
+    from paycall.vault.providers.aws_kms import AwsKmsKeys
+
+    return AwsKmsKeys(options.text("region"), options.text("prefix", "paycall"))
+
+
+_PROVIDERS: dict[str, Callable[[_Options], KeyProvider]] = {
+    "pkcs11": _pkcs11,
+    "hashicorp": _hashicorp,
+    "aws-kms": _aws_kms,
+}
