@@ -20,12 +20,14 @@ from paycall.control.hub import SessionInProgressError
 from paycall.control.messages import CallSnapshot, Event
 from paycall.domain import capture_events as happened
 from paycall.domain.call import CallEvent, CallState, Direction, EndReason, next_state
+from paycall.domain.capture import UNMASK_AFTER_KEY_S
 from paycall.domain.errors import StateError
 from paycall.domain.fields import Field
 from paycall.domain.ports import CaptureRules
+from paycall.media.caller_keys import CallerKeys, is_new
 from paycall.media.capture import CaptureRun, Store
 from paycall.media.endpoint import SipEndpoint, Timer
-from paycall.media.keys import KeyMerger, RtpEventTracker, Way
+from paycall.media.keys import RtpEventTracker
 from paycall.media.legs import KeyReport, Leg
 from paycall.media.mask import AlarmKind, CallAudio
 from paycall.media.sip_text import uri_of
@@ -34,6 +36,7 @@ from paycall.settings import MediaSettings
 log = structlog.get_logger(__name__)
 
 GIVE_UP_ON_PEER_S = 2.0
+KEY_CHECK_S = 0.1
 _BUSY = frozenset({486, 600, 603})
 _NO_ANSWER = frozenset({408, 480, 487})
 
@@ -82,8 +85,7 @@ class Bridge:
         self._routing: Timer | None = None
         self._ring_timer: Timer | None = None
         self._reason: EndReason | None = None
-        self._merger = KeyMerger()
-        self._caller_events = RtpEventTracker()
+        self._keys = CallerKeys()
         self._agent_events = RtpEventTracker()
         self._audio = CallAudio(cell.endpoint, cell.settings.mask_replacement, self._audio_key, self._alarm)
 
@@ -312,22 +314,19 @@ class Bridge:
     def on_key_report(self, leg: Leg, report: KeyReport) -> None:
         """A key beside the audio: captured, or passed on."""
         if leg is self.agent and self.caller is not None:
-            if _is_new(self._agent_events, report):
+            if is_new(self._agent_events, report):
                 self.caller.press(report.key)
             return
         if leg is not self.caller:
             return
         if self._audio.masked:
             self._audio.cover_event()
-        if not _is_new(self._caller_events, report):
-            self._merger.still_down(report.way, report.key, report.at_s)
-            return
-        if self._merger.report(report.way, report.key, report.at_s, report.at_s):
+        if self._keys.beside(report):
             self._pressed(report.key, in_audio=False)
 
     def _audio_key(self, key: str, began_s_ago: float, ended_s_ago: float) -> None:
         now = time.monotonic()
-        if self._merger.report(Way.AUDIO, key, now - began_s_ago, now - ended_s_ago):
+        if self._keys.in_audio(key, now - began_s_ago, now - ended_s_ago):
             self._pressed(key, in_audio=True)
 
     def _pressed(self, key: str, *, in_audio: bool) -> None:
@@ -350,8 +349,7 @@ class Bridge:
         InputError
             The fields make no sense.
         """
-        running = self.capture is not None and not self.capture.over
-        if self._starting or running:
+        if self._capturing:
             raise SessionInProgressError
         if self.state is not CallState.CONNECTED:
             raise StateError("the call is not connected")
@@ -397,14 +395,26 @@ class Bridge:
         self._running(payment_id).feed(happened.EndRequested())
         self._changed()
 
+    @property
+    def _capturing(self) -> bool:
+        return self._starting is not None or (self.capture is not None and not self.capture.over)
+
     def _running(self, payment_id: str) -> CaptureRun:
         if self.capture is None or self.capture.over or self.capture.payment_id != payment_id:
             raise StateError("no capture of this payment runs on the call")
         return self.capture
 
     def _unmask(self) -> None:
-        if self._cell.settings.mask_policy != "always":
-            self._audio.off(partial(self._mask_changed, False))
+        """Take the mask off: two seconds after the end of the last key's sound, however long it was held."""
+        if self._capturing or self._cell.settings.mask_policy == "always":
+            return
+        now = time.monotonic()
+        if self._audio.key_sounds:
+            self._keys.last_sound_s = now
+        if now < self._keys.last_sound_s + UNMASK_AFTER_KEY_S:
+            self._endpoint.call_later(KEY_CHECK_S, self._unmask)
+            return
+        self._audio.off(partial(self._mask_changed, False))
 
     def _mask_changed(self, masked: bool) -> None:
         self._emit(messages.MaskChanged(call_id=self.identity.call_id, masked=masked))
@@ -451,12 +461,3 @@ class Bridge:
 
 def _audio(leg: Leg | None) -> pj.AudioMedia | None:
     return leg.audio() if leg is not None else None
-
-
-def _is_new(tracker: RtpEventTracker, report: KeyReport) -> bool:
-    """Whether the report is the first of its press."""
-    if report.way is Way.INFO:
-        return True
-    return tracker.report(
-        report.key, report.timestamp_ms, report.duration_ms, update=report.update, ended=report.ended
-    )

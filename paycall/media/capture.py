@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
@@ -61,6 +62,7 @@ class CaptureRun:
         self._unmask = unmask
         self._state: CaptureState | None = None
         self._timer: Timer | None = None
+        self._stores = 0
 
     @property
     def over(self) -> bool:
@@ -120,7 +122,8 @@ class CaptureRun:
             case happened.DisableMask():
                 self._unmask()
             case happened.StoreField(field, value):
-                self._store(self.payment_id, field, value, self._answered)
+                self._stores += 1
+                self._store(self.payment_id, field, value, partial(self._answered, self._stores))
             case happened.ReportStarted():
                 self._say(messages.CaptureStarted)
             case happened.ReportField(field, seconds, left):
@@ -145,9 +148,9 @@ class CaptureRun:
     def _say(self, kind: Callable[..., Event], **what: object) -> None:
         self._emit(kind(call_id=self._call_id, payment_id=self.payment_id, **what))
 
-    def _answered(self, answer: happened.Event) -> None:
-        """The vault's word, back in the SIP thread."""
-        if not self.over:
+    def _answered(self, store: int, answer: happened.Event) -> None:
+        """The vault's word, back in the SIP thread. One on a store that was overtaken is not about this field."""
+        if store == self._stores and not self.over:
             self.feed(answer)
 
     def caller_gone(self) -> None:

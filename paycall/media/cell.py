@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import socket
 import threading
 import time
@@ -306,9 +305,10 @@ class Cell:
 
 
 def run_cell(settings: MediaSettings, spec: CellSpec, node: socket.socket) -> NoReturn:
-    """The life of a cell's process, after the fork. Ends the process: a port that is freed after PJSIP aborts."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the node says when; its end closes the socket
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """The life of a cell's process, after the fork. Ends the process: a port that is freed after PJSIP aborts.
+
+    Signals of a terminal are ignored (the zygote's way): the node says when, and its end closes the socket.
+    """
     harden()
     structlog.contextvars.bind_contextvars(cell_id=spec.cell_id)
     cell = Cell(settings, spec, node)

@@ -79,6 +79,11 @@ class CallAudio:
         """Whether the agent hears the caller through the mask only."""
         return self.state in (MaskState.ON, MaskState.LEAVING)
 
+    @property
+    def key_sounds(self) -> bool:
+        """Whether a key is being heard in the caller's audio now."""
+        return self._pipeline is not None and self._pipeline.key_sounds
+
     def set_legs(self, caller: pj.AudioMedia | None, agent: pj.AudioMedia | None) -> None:
         """The legs' present places on the bridge; None for a leg without audio."""
         if self._agent is not None and (agent is None or agent.getPortId() != self._agent.getPortId()):

@@ -175,9 +175,15 @@ class Node:
             packet = self._zygote.recv(pipes.MAX_PACKET)
         except BlockingIOError:
             return
+        except OSError:
+            packet = b""
         if not packet:
-            log.error("zygote_lost")
+            asyncio.get_running_loop().remove_reader(self._zygote.fileno())
+            if not self._stopping.is_set():
+                log.error("zygote_lost")
             self._stopping.set()
+            for slot in self._slots:
+                slot.pid = 0  # the kernel ends the cells with the zygote
             return
         said = json.loads(packet)
         slot = self._slots[said["index"]]

@@ -53,6 +53,11 @@ class Tap:
             self._waiting, self._waiting_samples = [], 0
         return self._following.process(pcm)
 
+    @property
+    def key_sounds(self) -> bool:
+        """Whether a key is certain, and not over."""
+        return self._detector.active is not None
+
     def _listen(self, pcm: Pcm) -> None:
         self._samples += pcm.size
         for event in self._detector.process(pcm):
@@ -108,14 +113,14 @@ class Mask:
 class Pipeline:
     """The wired stages, and the two handles on them that a call needs."""
 
-    def __init__(self, first: Stage, hush: Hush, masker: ToneMasker) -> None:
-        self._first = first
+    def __init__(self, tap: Tap, hush: Hush, masker: ToneMasker) -> None:
+        self._tap = tap
         self._hush = hush
         self._masker = masker
 
     def process(self, pcm: Pcm) -> Pcm:
         """The next block, of any length; gives as many samples."""
-        return self._first.process(pcm)
+        return self._tap.process(pcm)
 
     def cover_event(self) -> None:
         """A key comes beside the audio, now."""
@@ -130,12 +135,17 @@ class Pipeline:
         self._masker.release()
 
     @property
+    def key_sounds(self) -> bool:
+        """Whether a key is being heard in the audio now."""
+        return self._tap.key_sounds
+
+    @property
     def masking(self) -> bool:
         """Whether the masker still stands in the path."""
         return self._masker.engaged
 
     def __str__(self) -> str:
-        return f"caller -> {self._first} -> agent"
+        return f"caller -> {self._tap} -> agent"
 
 
 def build_pipeline(

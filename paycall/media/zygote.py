@@ -11,6 +11,7 @@ import gc
 import json
 import os
 import selectors
+import signal
 import socket
 from dataclasses import asdict
 from importlib import import_module
@@ -39,6 +40,8 @@ def start_zygote(settings: MediaSettings) -> tuple[socket.socket, int]:
         return ours, pid
     ours.close()
     die_with_parent()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all: the node says when
     code = 1
     try:
         _Zygote(settings, theirs).run()

@@ -171,7 +171,9 @@ class Vault:
 class Site:
     """A node in its own process, with a panel and a vault. Use as a context."""
 
-    def __init__(self, cells: int = 1, *, panel: bool = True, **settings: Any) -> None:
+    def __init__(
+        self, cells: int = 1, *, panel: bool = True, new_session: bool = False, **settings: Any
+    ) -> None:
         self._dir = tempfile.TemporaryDirectory(prefix="site-")
         self.folder = Path(self._dir.name)
         self.sip_port = free_port(count=cells + 1)
@@ -196,6 +198,7 @@ class Site:
             [sys.executable, "-c", _NODE, json.dumps(self.settings)],
             stdout=self._log,
             stderr=subprocess.STDOUT,
+            start_new_session=new_session,
         )
         self.phones: list[Any] = []
         if self.panel is not None:

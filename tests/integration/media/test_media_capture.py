@@ -135,6 +135,23 @@ def test_keys_after_the_last_field_stay_masked_until_the_capture_ends(site: Site
     assert_no_key(call.agent_heard(since))
 
 
+@pytest.mark.parametrize("how", ["tone", "event"])
+def test_the_mask_stays_while_a_key_is_held(site: Site, how: str) -> None:
+    """A key held for five seconds, the capture ended in the middle of it."""
+    call = Call(site)
+    payment = call.capture(fields=[Field.CARD_NUMBER])
+    since = time.monotonic()
+    held = Stream().silence(0.2)
+    held = held.keys("5", 5.0, 0.1) if how == "tone" else held.event("5", 5.0)
+    call.caller_plays(held.silence(3.0), wait=False)
+    time.sleep(1.0)
+    site.panel.run(site.panel.hub.end_capture(call.call_id, payment))
+    call.caller_rtp.wait()
+    site.panel.wait("call.mask", 2, call_id=call.call_id)
+    assert time.monotonic() - since > 7.0
+    assert_no_key(call.agent_heard(since))
+
+
 def test_agent_is_heard_and_his_keys_pass_on_while_capturing(site: Site) -> None:
     call = Call(site)
     call.capture(fields=[Field.CARD_NUMBER])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import psutil
@@ -160,3 +162,42 @@ def test_a_draining_node_keeps_its_calls_and_ends_with_the_last() -> None:
         assert call.agent_heard(since).recovered() == "5"
         call.hang_up()
         assert site.process.wait(5.0) == 0
+
+
+def test_a_signal_to_the_whole_group_ends_the_node_in_order() -> None:
+    """What Ctrl-C in a terminal and `timeout` do."""
+    with Site(cells=2, new_session=True) as site:
+        call = Call(site, caller={"hold_ms": 0})
+        os.killpg(site.process.pid, signal.SIGTERM)
+        assert site.process.wait(10.0) == 0
+        assert call.caller.wait(3.0) == 0
+        assert "zygote_lost" not in site.log()
+        assert len(site.log().splitlines()) < 60
+
+
+def test_a_lost_zygote_ends_the_node() -> None:
+    with Site() as site:
+        children = psutil.Process(site.process.pid).children()
+        assert len(children) == 1
+        children[0].kill()
+        site.process.wait(10.0)
+        assert site.log().count("zygote_lost") == 1
+
+
+def test_the_status_command_prints_a_table() -> None:
+    with Site() as site:
+        until(lambda: read_status(site.folder / "media.sock").cells[0].state == "ready", 2.0, "ready cell")
+        done = subprocess.run(
+            [sys.executable, "-c", _STATUS, str(site.folder / "media.sock")], capture_output=True, text=True
+        )
+        assert done.returncode == 0
+        assert f"{site.sip_port}  ready" in done.stdout
+
+
+_STATUS = """
+import argparse, sys
+from paycall.media import status_command
+parser = argparse.ArgumentParser()
+status_command.add_arguments(parser)
+sys.exit(status_command.run(parser.parse_args(["--socket", sys.argv[1]])))
+"""
