@@ -1,4 +1,4 @@
-"""What stands before every adapter: a circuit breaker for each operation, and a log of codes nobody knows.
+"""What stands before every adapter: a circuit breaker for each operation, and an eye for codes nobody knows.
 
 Rules: an acquirer that does not answer is left alone for a while, so that a caller is not kept waiting for a
 time-out that the last five callers have had. Declines and refusals are answers and never count. Void, look-up
@@ -13,8 +13,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-import structlog
-
 from paycall.domain.authorization import AuthorizationRequest, AuthorizationResult, OperationResult
 from paycall.domain.card_ports import Acquirer, Card
 from paycall.domain.decline_rules import UNRECOGNISED
@@ -23,7 +21,7 @@ from paycall.domain.money import Money
 
 FAILURES_TO_OPEN = 5
 OPEN_S = 15.0
-_log = structlog.get_logger(__name__)
+Note = Callable[..., None]
 _Answer = TypeVar("_Answer")
 
 
@@ -65,11 +63,15 @@ class Breaker:
 class GuardedAcquirer:
     """An ``Acquirer`` with a breaker before each operation that moves money forward.
 
-    ``inner`` is the adapter itself.
+    ``inner`` is the adapter itself. ``note`` is told, as an event and its fields, what should be logged: a
+    structlog logger's ``warning``, say.
     """
 
-    def __init__(self, inner: Acquirer, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, inner: Acquirer, note: Note | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.inner = inner
+        self._note = note or _unheard
         self.name = inner.name
         self._clock = clock
         self._breakers = {name: Breaker() for name in ("authorize", "settle", "refund")}
@@ -78,7 +80,7 @@ class GuardedAcquirer:
         """Reserve the amount, unless the breaker is open."""
         result = await self._guarded("authorize", lambda: self.inner.authorize(request, card))
         if result.decline is not None and result.decline.reason == UNRECOGNISED:
-            _log.warning("decline_code_unknown", acquirer=self.name, code=result.decline.raw_code)
+            self._note("decline_code_unknown", acquirer=self.name, code=result.decline.raw_code)
         return result
 
     async def look_up(self, attempt_id: str) -> AuthorizationResult | None:
@@ -114,10 +116,14 @@ class GuardedAcquirer:
         except (NotSentError, NoAnswerError, asyncio.CancelledError):
             # cancelled: whoever asked has a time limit of their own
             if breaker.failed(self._clock()):
-                _log.warning("acquirer_left_alone", acquirer=self.name, name=operation)
+                self._note("acquirer_left_alone", acquirer=self.name, name=operation)
             raise
         except AcquirerFault:
             breaker.answered()  # a refusal is an answer
             raise
         breaker.answered()
         return answer
+
+
+def _unheard(_event: str, **_fields: str | None) -> None:
+    return

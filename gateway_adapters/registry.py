@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway_adapters.adyen.adapter import AdyenAcquirer
-from gateway_adapters.breaker import GuardedAcquirer
+from gateway_adapters.breaker import GuardedAcquirer, Note
 from gateway_adapters.checkout_com.adapter import CheckoutComAcquirer
 from gateway_adapters.generic.adapter import GenericAcquirer
 from gateway_adapters.iso8583.adapter import Iso8583Acquirer
@@ -28,8 +28,10 @@ REGISTRY: dict[str, Factory] = {
 }
 
 
-def make_acquirer(name: str, table: Mapping[str, Any]) -> GuardedAcquirer:
+def make_acquirer(name: str, table: Mapping[str, Any], note: Note | None = None) -> GuardedAcquirer:
     """The adapter of this name, with its settings, behind its circuit breakers.
+
+    ``note`` is told what should be logged (see ``breaker.GuardedAcquirer``).
 
     Raises
     ------
@@ -39,7 +41,7 @@ def make_acquirer(name: str, table: Mapping[str, Any]) -> GuardedAcquirer:
     factory = REGISTRY.get(name)
     if factory is None:
         raise SettingsError(f"setting vault.acquirer: must be one of {', '.join(sorted(REGISTRY))}")
-    return GuardedAcquirer(factory(table))
+    return GuardedAcquirer(factory(table), note)
 
 
 def webhook_receiver(acquirer: Acquirer) -> WebhookReceiver | None:

@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from gateway_adapters.breaker import FAILURES_TO_OPEN, OPEN_S, GuardedAcquirer
 from paycall.domain.authorization import (
@@ -75,7 +74,11 @@ class Site:
     def __init__(self) -> None:
         self.now = 0.0
         self.there = There()
-        self.guarded = GuardedAcquirer(self.there, clock=lambda: self.now)
+        self.noted: list[tuple[str, str | None]] = []
+        self.guarded = GuardedAcquirer(self.there, note=self.note, clock=lambda: self.now)
+
+    def note(self, event: str, **fields: str | None) -> None:
+        self.noted.append((event, fields.get("code") or fields.get("name")))
 
     def authorize(self) -> Any:
         return asyncio.run(self.guarded.authorize(REQUEST, CARD))
@@ -164,12 +167,19 @@ def test_void_look_up_and_reversal_go_through_an_open_breaker_and_operations_hav
     assert site.there.asked == ["void", "look_up", "reverse", "settle", "refund", "aclose"]
 
 
-def test_a_decline_code_that_nobody_knows_is_logged() -> None:
+def test_a_decline_code_that_nobody_knows_is_noted() -> None:
     site = Site()
     unknown = decline_for(ISO8583, "Q7")
     site.there.does = AuthorizationResult(Outcome.DECLINED, "there", "ref", decline=unknown)
-    with capture_logs() as logs:
+    site.authorize()
+    site.there.does = DECLINED
+    site.authorize()
+    assert site.noted == [("decline_code_unknown", "Q7")]
+
+
+def test_an_opened_breaker_is_noted_once() -> None:
+    site = Site()
+    site.fail(NoAnswerError(), FAILURES_TO_OPEN)
+    with pytest.raises(NotSentError):
         site.authorize()
-        site.there.does = DECLINED
-        site.authorize()
-    assert [(entry["event"], entry["code"]) for entry in logs] == [("decline_code_unknown", "Q7")]
+    assert site.noted == [("acquirer_left_alone", "authorize")]
