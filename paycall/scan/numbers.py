@@ -28,11 +28,11 @@ _GROUPS = re.compile(
 _APART = re.compile(_FIRST + rb"([ .,\-:;\t]|, |\r?\n)(?:[0-9]\1){11,25}[0-9](?![0-9A-Za-z])")
 # A table of four-digit (or hexadecimal) columns; what could be an expiry (MMYY) after the number is none.
 _EARLIER_COLUMN = re.compile(
-    rb"(?<![0-9A-Za-z])(?:[0-9]{4}[ .\-]|(?=[0-9]*[A-Fa-f])[0-9A-Fa-f]{4}[ .\-\n])\Z|[.\-]\Z"
+    rb"(?<![0-9A-Za-z])(?:[0-9]{4,5}[ .\-]|(?=[0-9]*[A-Fa-f])[0-9A-Fa-f]{4,5}[ .\-\n])\Z|[.\-]\Z"
 )
 _NEXT_COLUMN = re.compile(
     rb"[ .\-](?!(?:0[1-9]|1[0-2])[0-9]{2})[0-9]{4}(?![0-9A-Za-z])"
-    rb"|[ .\-\n](?=[0-9]*[A-Fa-f])[0-9A-Fa-f]{4}(?![0-9A-Za-z])|[.\-][0-9]{1,5}[.\-]"
+    rb"|[ .\-\n](?=[0-9]*[A-Fa-f])[0-9A-Fa-f]{4,5}(?![0-9A-Za-z])|[.\-][0-9]{1,5}[.\-]"
 )
 _NOT_DIGIT = bytes(set(range(256)) - set(b"0123456789"))
 
