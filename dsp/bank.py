@@ -26,7 +26,7 @@ from dsp.tones import SYMBOLS
 from dsp.windows import Indices, Windows
 
 _MILLIWATT: Final = dbm0_to_peak(0.0) ** 2
-_MAX_ROWS: Final = 2048  # windows at a time: their arrays stay in the cache
+_MAX_ROWS: Final = 16384  # windows judged at a time
 
 
 @dataclass(frozen=True, slots=True)

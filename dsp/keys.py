@@ -98,7 +98,7 @@ NO_SUSPECTS: Final = Suspects(_NONE, _NONE, np.zeros((2, 0), dtype=np.intp))
 
 
 def screen(windows: Windows, first: int) -> Suspects:
-    """The cheap test on every window: one strong tone in each group, balanced, three times running."""
+    """The cheap test on every window: one strong tone in each group, balanced, twice running."""
     powers, groups = windows.latest(first)
     pairs = np.maximum(powers[:, 0::2], powers[:, 1::2])
     strongest = np.maximum(pairs[:, 0::2], pairs[:, 1::2])
@@ -108,7 +108,7 @@ def screen(windows: Windows, first: int) -> Suspects:
     possible &= np.minimum(low, high) > rules.MIN_POWER
     possible &= high < low * rules.MAX_HIGH_OVER_LOW
     possible &= low < high * rules.MAX_LOW_OVER_HIGH
-    step, channel = np.nonzero(windows.three_running(possible))
+    step, channel = np.nonzero(windows.twice_running(possible))
     if not step.size:
         return NO_SUSPECTS
     now = powers[step, :, channel]

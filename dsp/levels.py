@@ -1,8 +1,9 @@
 """Levels: from 16-bit samples to dBm0 and back.
 
-ITU-T G.711 fixes the top of the scale: the largest sine that fits is +3.14 dBm0 in A-law and
-+3.17 dBm0 in µ-law. Here it is a sine whose peak is 32768, so 0 dBm0 in A-law is a sine with a
-peak of 22 827 (an RMS of 16 141).
+ITU-T G.711 fixes the top of the scale: the largest sine that A-law can carry, with a peak of 4096 of
+its 13-bit steps, is +3.14 dBm0; the largest of µ-law, 8159 of its 14-bit steps, is +3.17 dBm0. In
+16-bit samples that is a peak of 32 768 and of 32 636. So 0 dBm0 is a sine with a peak of 22 827 (an
+RMS of 16 141) where samples come from A-law, and 0.07 dB less where they come from µ-law.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from numpy.typing import ArrayLike
 from dsp.checks import Floats, Pcm, check_pcm
 
 FULL_SCALE_PEAK = 32768.0
-ALAW_FULL_SCALE_DBM0 = 3.14  # ITU-T G.711, table 5 note
-ULAW_FULL_SCALE_DBM0 = 3.17  # ITU-T G.711, table 6 note
+ALAW_FULL_SCALE_DBM0 = 3.14  # of a sine with a peak of 32768
+ULAW_FULL_SCALE_DBM0 = 3.17 + 20.0 * float(np.log10(FULL_SCALE_PEAK / 32636.0))
 SILENCE_DBM0 = -120.0  # reported for digital silence, which has no level
 
 

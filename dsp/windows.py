@@ -35,6 +35,7 @@ class Windows:
 
     def __init__(self, channels: int, at_once: int) -> None:
         self.channels = channels
+        self._in_cache = max(1024 // channels, 1)  # steps at a time: their sums stay in the cache
         self.size = DEPTH + 2 + at_once
         self.next = 0  # number of the next window
         self.tones = np.zeros((self.size, 16, channels))
@@ -44,10 +45,16 @@ class Windows:
         self.blocks = np.zeros((self.size, channels, BLOCK), dtype=np.int16)
         self._first_half = np.zeros((1, 16, channels))
         self._block_energy = np.zeros((1, channels))
-        self._possible = np.zeros((2, channels), dtype=bool)
+        self._possible = np.zeros((1, channels), dtype=bool)
 
     def append(self, blocks: Pcm) -> int:
         """Take ``blocks``, int16, shape ``(channels, steps, 80)``; return the number of the first window."""
+        first, steps = self.next, blocks.shape[1]
+        for start in range(0, steps, self._in_cache):
+            self._append(blocks[:, start : start + self._in_cache])
+        return first
+
+    def _append(self, blocks: Pcm) -> None:
         first, steps = self.next, blocks.shape[1]
         ordered = blocks.transpose(1, 0, 2)
         samples = ordered.astype(np.float64, order="C")
@@ -65,18 +72,17 @@ class Windows:
         self._first_half = sums[-1:, :16].copy()
         self._block_energy = block_energy[-1:]
         self.next = first + steps
-        return first
 
     def latest(self, first: int) -> tuple[Floats, Floats]:
         """Powers ``(steps, 8, channels)`` and group sums ``(steps, 2, channels)`` since ``first``."""
         rows = self._rows(first, self.next - first)
         return self.powers[rows], self.groups[rows]
 
-    def three_running(self, possible: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Where ``possible``, shape ``(steps, channels)``, holds three times in a row."""
+    def twice_running(self, possible: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Where ``possible``, shape ``(steps, channels)``, holds for the window before, too."""
         flags = np.concatenate([self._possible, possible])
-        self._possible = flags[-2:]
-        return np.asarray(flags[2:] & flags[1:-1] & flags[:-2])
+        self._possible = flags[-1:]
+        return np.asarray(flags[1:] & flags[:-1])
 
     def _rows(self, first: int, count: int) -> slice | Indices:
         begin = first % self.size

@@ -27,9 +27,11 @@ def _read(path: Path) -> np.ndarray:
 
 
 @cache
-def recordings() -> tuple[np.ndarray, ...]:
-    """Every prompt and every piece of music on hold once, in a fixed order, as int16 at 8 kHz."""
+def recordings(music: bool = True) -> tuple[np.ndarray, ...]:
+    """Every prompt, and every piece of music on hold, once, in a fixed order, as int16 at 8 kHz."""
     files = sorted(p for p in ROOT.rglob("*.wav") if not p.is_symlink() and p.name not in _NOT_SPEECH)
+    if not music:
+        files = [p for p in files if ROOT / "moh" not in p.parents]
     found = {p.name[:2] for p in (ROOT / "sounds").glob("??_*")} | (
         {"moh"} if (ROOT / "moh").is_dir() else set()
     )
@@ -59,11 +61,14 @@ def variation(pcm: np.ndarray, speed: float, level_db: float) -> np.ndarray:
     return np.clip(np.rint(changed), -32768, 32767).astype(np.int16)
 
 
-def tapes(hours: float) -> Iterator[np.ndarray]:
-    """Recorded speech with speed and level varied, one recording after the other, until ``hours`` are full."""
+def tapes(hours: float, music: bool = True, stride: int = 1) -> Iterator[np.ndarray]:
+    """Recordings with speed and level varied, one after the other, until ``hours`` are full.
+
+    ``stride`` takes every n-th recording only, so that a short tape has all languages, too.
+    """
     left = int(hours * 3600 * 8000)
     for round_ in range(64):
-        for index, recording in enumerate(recordings()):
+        for index, recording in enumerate(recordings(music)[round_ % stride :: stride]):
             if left <= 0:
                 return
             speed = SPEEDS[round_ % len(SPEEDS)] * (1.0 + 0.02 * (round_ // len(SPEEDS)))
@@ -93,12 +98,16 @@ def tone_likeness(pcm: np.ndarray, window: int = 256, hop: int = 128) -> np.ndar
     return np.where(balance > 0.05, (low + high) / total, 0.0)
 
 
-def adversarial_tape(minutes: float, speeds: tuple[float, ...], fragment_s: float = 1.0) -> np.ndarray:
-    """The most tone-like fragments of all recordings at all ``speeds``, strung together."""
+def adversarial_tape(
+    minutes: float, speeds: tuple[float, ...], fragment_s: float = 1.0, stride: int = 1
+) -> np.ndarray:
+    """The most tone-like fragments of every ``stride``-th recording at all ``speeds``, strung together."""
     half = int(fragment_s * 4000)
     found: list[tuple[float, int, float, int]] = []
     for speed in speeds:
         for number, recording in enumerate(recordings()):
+            if number % stride:
+                continue
             pcm = variation(recording, speed, 0.0)
             score = tone_likeness(pcm)
             if score.size < 3:

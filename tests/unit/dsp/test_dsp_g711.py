@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import dsp
+from dsp.levels import ULAW_FULL_SCALE_DBM0
 
 EVERY_SAMPLE = np.arange(-32768, 32768).astype(np.int16)
 EVERY_CODE = np.arange(256).astype(np.uint8)
@@ -19,7 +20,7 @@ def test_the_test_tone_of_the_recommendation_is_0_dbm0():
     alaw = np.tile(np.array([0x34, 0x21, 0x21, 0x34, 0xB4, 0xA1, 0xA1, 0xB4], dtype=np.uint8), 100)
     ulaw = np.tile(np.array([0x1E, 0x0B, 0x0B, 0x1E, 0x9E, 0x8B, 0x8B, 0x9E], dtype=np.uint8), 100)
     assert abs(dsp.level_dbm0(dsp.decode_alaw(alaw))) < 0.02
-    assert abs(dsp.level_dbm0(dsp.decode_ulaw(ulaw), full_scale_dbm0=3.17)) < 0.02
+    assert abs(dsp.level_dbm0(dsp.decode_ulaw(ulaw), ULAW_FULL_SCALE_DBM0)) < 0.02
 
 
 def test_ends_of_the_scale():

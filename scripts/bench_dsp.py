@@ -1,0 +1,296 @@
+"""Measures `dsp` against spandsp in one run: accuracy, talk-off, masking, throughput.
+
+Run with `make bench-dsp`. Prints tables, writes build/bench/dsp.json (shares as fractions of 1, times
+in µs of CPU, levels in dB) and its part of docs/benchmarks.md. Needs libspandsp2 and the recorded
+speech that scripts/system-tools.sh installs. `--quick` takes a tenth of everything, for a look.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before numpy: one thread is what is measured
+
+import argparse
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from dsp_lab import measure, spandsp, speech
+from dsp_lab.impairments import IMPAIRMENTS
+from dsp_lab.limits import LIMITS
+from dsp_lab.signals import RATE, key_string
+
+import dsp
+
+ROOT = Path(__file__).resolve().parents[1]
+MARKER = "<!-- bench-dsp -->"
+MINED_SPEEDS = (0.76, 0.82, 0.88, 0.94, 1.0, 1.06, 1.13, 1.2, 1.28, 1.36)
+AS_LOUD = "a talker 10 dB below"  # bursts of it are as loud as the tones: set apart in the masker's goal
+
+Figures = dict[str, float]
+
+
+class Report:
+    """Lines for the screen and for docs/benchmarks.md alike."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str = "") -> None:
+        print(line, flush=True)
+        self.lines.append(line)
+
+    def table(self, *rows: tuple[object, ...]) -> None:
+        head, *body = rows
+        self.say("| " + " | ".join(map(str, head)) + " |")
+        self.say("|" + " --- |" * len(head))
+        for row in body:
+            self.say("| " + " | ".join(map(str, row)) + " |")
+        self.say()
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def strings(report: Report, count: int) -> Figures:
+    total = {who: measure.Strings() for who in measure.DETECTORS}
+    rows: list[tuple[object, ...]] = [
+        ("line", "dsp", "spandsp", "doubled", "missed", "spandsp doubled", "missed")
+    ]
+    for name in IMPAIRMENTS:
+        found = measure.strings_over(name, count)
+        for who, result in found.items():
+            total[who].merge(result)
+        ours, theirs = found["dsp"], found["spandsp"]
+        exact = (_percent(r.exact / r.strings) for r in (ours, theirs))
+        rows.append((name, *exact, ours.doubled, ours.missed, theirs.doubled, theirs.missed))
+    ours, theirs = total["dsp"], total["spandsp"]
+    exact = (f"**{_percent(r.exact / r.strings)}**" for r in (ours, theirs))
+    rows.append(("**all**", *exact, ours.doubled, ours.missed, theirs.doubled, theirs.missed))
+    report.say(f"### Strings of 17 keys exactly right, {count} strings a line")
+    report.say()
+    report.table(*rows)
+    return {
+        "strings_exact": ours.exact / ours.strings,
+        "spandsp_strings_exact": theirs.exact / theirs.strings,
+        "keys_doubled": ours.doubled / ours.keys,
+        "spandsp_keys_doubled": theirs.doubled / theirs.keys,
+    }
+
+
+def limits(report: Report, tries: int) -> Figures:
+    rows: list[tuple[object, ...]] = [("limit, at the exact limit", "dsp", "its worst key", "spandsp")]
+    worst_of_all = 1.0
+    for limit in LIMITS:
+        kept = measure.limit_held(limit, tries)
+        ours = sum(kept["dsp"].values()) / 16
+        worst_of_all = min(worst_of_all, ours)
+        theirs = sum(kept["spandsp"].values()) / 16
+        rows.append((limit.name, _percent(ours), _percent(min(kept["dsp"].values())), _percent(theirs)))
+    report.say(f"### Limits of the standards, {tries} tries for each of 16 keys")
+    report.say()
+    report.table(*rows)
+    return {"limits_worst": worst_of_all}
+
+
+def mined_tape(minutes: float) -> np.ndarray:
+    """The adversarial tape, kept under build/ because mining it takes minutes."""
+    name = hashlib.sha256(
+        f"{minutes} {MINED_SPEEDS} {Path(speech.__file__).read_text()}".encode()
+    ).hexdigest()[:12]
+    path = ROOT / "build" / "dsp" / f"mined-{name}.npy"
+    if not path.exists():
+        print(f"mining {minutes:.0f} minutes of the most tone-like speech ...", flush=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, speech.adversarial_tape(minutes, MINED_SPEEDS))
+    return np.load(path)
+
+
+def talk_off(report: Report, hours: float, mined_minutes: float) -> Figures:
+    counts, length = measure.false_keys(speech.tapes(hours))
+    mined, mined_length = measure.false_keys([mined_tape(mined_minutes)])
+    report.say("### Talk-off: false keys")
+    report.say()
+    report.table(
+        ("tape", "hours", "dsp", "spandsp"),
+        ("recorded speech and music on hold, speed and level varied", f"{length:.2f}", *counts.values()),
+        ("its most tone-like fragments, 1 s each", f"{mined_length:.2f}", *mined.values()),
+    )
+    return {
+        "false_keys_recorded": counts["dsp"],
+        "recorded_hours": length,
+        "false_keys_per_h": mined["dsp"] / mined_length,
+        "spandsp_false_keys_per_h": mined["spandsp"] / mined_length,
+    }
+
+
+def masking(report: Report, count: int, muted_hours: float) -> Figures:
+    total, loud = measure.Masked(), measure.Masked()
+    rows: list[tuple[object, ...]] = [
+        ("line", "keys", "spandsp", "matched filter", "residual p95, dB", "worst 10 ms p95, dB")
+    ]
+    for name in IMPAIRMENTS:
+        found = measure.masked_over(name, count)
+        (loud if name == AS_LOUD else total).merge(found)
+        rows.append((name, *_masked_row(found)))
+    rows.append((f"**all but {AS_LOUD}**", *_masked_row(total)))
+    muted = measure.muted_share(speech.tapes(muted_hours, music=False, stride=5))
+    delay_ms = dsp.ToneMasker().delay_samples / RATE * 1000
+    report.say(f"### Keys left behind the masker, {count} strings a line")
+    report.say()
+    report.table(*rows)
+    worst = np.array(total.worst_10_ms_db)
+    report.say(f"Keys of which 10 ms stay above -40 dB: {int((worst > -40).sum())} of {worst.size}.")
+    report.say(f"The second listener heard {total.listener} keys. Chance of the matched filter: 6.25 %.")
+    report.say(f"Speech muted without keys: {_percent(muted)} of {muted_hours:g} h. Delay: {delay_ms:g} ms.")
+    report.say()
+    return {
+        "mask_recovered_spandsp": total.spandsp / total.keys,
+        "mask_recovered_matched": total.matched / total.keys,
+        "mask_residual_p95_db": float(np.percentile(total.residual_db, 95)),
+        "mask_worst_10_ms_p95_db": float(np.percentile(worst, 95)),
+        "mask_worst_10_ms_above_40_db": float((worst > -40).mean()),
+        "mask_delay_ms": delay_ms,
+        "mask_speech_muted": muted,
+    }
+
+
+def _masked_row(found: measure.Masked) -> tuple[object, ...]:
+    residual, worst = (np.percentile(x, 95) for x in (found.residual_db, found.worst_10_ms_db))
+    return found.keys, found.spandsp, _percent(found.matched / found.keys), f"{residual:.0f}", f"{worst:.0f}"
+
+
+def calls(channels: int, seconds: int, keyed: bool) -> np.ndarray:
+    """Calls of recorded speech; ``keyed``: each has one string of 17 keys somewhere, spoken around."""
+    line = np.concatenate(list(speech.tapes(channels * seconds / 3600, music=False, stride=3)))
+    size = seconds * RATE
+    out = np.resize(line, (channels, size)).copy()
+    for channel in range(channels if keyed else 0):
+        rng = measure.generator("calls", channel)
+        wave = np.clip(np.rint(key_string(rng).wave), -32768, 32767).astype(np.int16)[: size // 2]
+        at = int(rng.integers(0, size - wave.size))
+        out[channel, at : at + wave.size] = wave
+    return out
+
+
+def _best(run: Callable[[], float], rounds: int = 5) -> float:
+    return min(run() for _ in range(rounds))
+
+
+def _bank_seconds(audio: np.ndarray, block: int) -> float:
+    parts = [np.ascontiguousarray(audio[:, at : at + block]) for at in range(0, audio.shape[1], block)]
+    bank = dsp.DtmfDetectorBank(audio.shape[0])
+    begin = time.process_time()
+    for part in parts:
+        bank.process(part)
+    return time.process_time() - begin
+
+
+def throughput(report: Report, seconds: int) -> Figures:
+    rows: list[tuple[object, ...]] = [
+        ("channels", "audio", "fed", "dsp, audio-s a CPU-s", "spandsp", "ratio")
+    ]
+    figures: Figures = {}
+    for channels in (1, 16, 256):
+        for keyed in (True, False):
+            audio = calls(channels, seconds * max(64 // channels, 1), keyed)
+            length = audio.size / RATE
+            for fed, ours_block, theirs_block in (
+                ("20 ms ticks", 160, 160),
+                ("whole files", audio.shape[1], 8000),
+            ):
+                # Turn about, so that whatever else the machine does meets both.
+                pairs = [
+                    (_bank_seconds(audio, ours_block), spandsp.cpu_seconds(audio, theirs_block))
+                    for _ in range(5)
+                ]
+                ours, theirs = (min(column) for column in zip(*pairs, strict=True))
+                rows.append(
+                    (channels, "17 keys a call" if keyed else "speech only", fed)
+                    + (f"{length / ours:,.0f}", f"{length / theirs:,.0f}", f"{theirs / ours:.2f}")
+                )
+                kind = "stream" if ours_block == 160 else "block"
+                figures[f"{kind}_ratio_{channels}{'' if keyed else '_speech'}"] = theirs / ours
+    report.say("### Throughput, one thread")
+    report.say()
+    report.say("spandsp's figure is its C code alone: the cost of the ctypes calls is taken off.")
+    report.say()
+    report.table(*rows)
+    return figures
+
+
+def frame_cost(report: Report) -> Figures:
+    audio = calls(1, 60, keyed=True)[0]
+    frames = [audio[at : at + 160].copy() for at in range(0, audio.size, 160)]
+
+    def run(step: Callable[[np.ndarray], object]) -> float:
+        begin = time.process_time()
+        for frame in frames:
+            step(frame)
+        return (time.process_time() - begin) / len(frames) * 1e6
+
+    detector, masker = dsp.DtmfDetector(), dsp.ToneMasker()
+    empty = _best(lambda: run(lambda frame: None))
+    detect = _best(lambda: run(detector.process))
+    mask = _best(lambda: run(masker.process))
+    report.say("### A frame of 20 ms of one call, µs of a core")
+    report.say()
+    report.table(
+        ("empty callback", "detector", "masker", "both"),
+        (f"{empty:.2f}", f"{detect:.1f}", f"{mask:.1f}", f"{detect + mask:.1f}"),
+    )
+    return {
+        "frame_us": detect + mask,
+        "empty_callback_us": empty,
+        "detector_frame_us": detect,
+        "masker_frame_us": mask,
+    }
+
+
+def write(report: Report, figures: Figures) -> None:
+    path = ROOT / "build" / "bench" / "dsp.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(figures, indent=2) + "\n")
+    page = ROOT / "docs" / "benchmarks.md"
+    text = page.read_text() if page.exists() else "# Benchmarks\n"
+    part = "\n".join([MARKER, "", "## dsp", "", *report.lines, MARKER])
+    if text.count(MARKER) == 2:
+        before, _, after = text.split(MARKER)
+        text = before + part + after
+    else:
+        text = text.rstrip() + "\n\n" + part + "\n"
+    page.write_text(text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="a tenth of everything, and nothing is written")
+    quick = parser.parse_args().quick
+    report = Report()
+    cores = os.cpu_count()
+    report.say(
+        f"Measured with `make bench-dsp` on {platform.machine()}, {cores} cores, Python {platform.python_version()}, "
+    )
+    report.say(f"numpy {np.__version__}; load of the machine before the run: {os.getloadavg()[0]:.1f}.")
+    report.say()
+    figures = strings(report, 4 if quick else 40)
+    figures |= limits(report, 2 if quick else 20)
+    figures |= talk_off(report, 0.8 if quick else 8.0, 6 if quick else 60)
+    figures |= masking(report, 2 if quick else 20, 0.2 if quick else 2.0)
+    figures |= throughput(report, 5 if quick else 10)
+    figures |= frame_cost(report)
+    report.table(("figure", "value"), *((f"`{name}`", f"{value:.4g}") for name, value in figures.items()))
+    if not quick:
+        write(report, figures)
+
+
+if __name__ == "__main__":
+    main()
