@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import structlog
 from fastapi import FastAPI
 
 from gateway_adapters.registry import make_acquirer
@@ -26,6 +27,8 @@ from paycall.vault import problems
 from paycall.vault.listener import protocol_for
 from paycall.vault.routes import cell, panel
 from paycall.vault.services import Services
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -127,4 +130,4 @@ async def _health() -> dict[str, str]:
 
 def _adapters(settings: VaultSettings) -> dict[str, Acquirer]:
     names = {settings.acquirer, *settings.acquirers}
-    return {name: make_acquirer(name, settings.acquirers.get(name, {})) for name in names}
+    return {name: make_acquirer(name, settings.acquirers.get(name, {}), _log.warning) for name in names}
