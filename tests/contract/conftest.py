@@ -53,10 +53,12 @@ class Served:
         """Where an adapter finds its wire."""
         return int(self._app.state.iso8583_port) if name == "iso8583" else self.port
 
-    def open(self, ledger: Path, rules: Path | None = None) -> None:
+    def open(
+        self, ledger: Path, rules: Path | None = None, webhook_urls: dict[str, str] | None = None
+    ) -> None:
         """New books: the server stays, which is quicker than a new one for each test."""
         self.ledger.close()
-        self._app.state.simulator = create_app(ledger, API_KEY, rules).state.simulator
+        self._app.state.simulator = create_app(ledger, API_KEY, rules, webhook_urls).state.simulator
 
     def stop(self) -> None:
         self._server.should_exit = True
