@@ -16,6 +16,7 @@ from paycall.domain.errors import SettingsError
 from paycall.logs import configure_logs
 from paycall.process import end_with_parent, private_socket, serve_until_signal, web_server
 from paycall.settings import Settings, load_settings
+from paycall.tls import client_context, server_context
 
 if TYPE_CHECKING:
     from paycall.control.messages import Event
@@ -49,13 +50,19 @@ def run_panel(config: Path | None) -> int:
         await app.state.handle_event(sender_id, event)
 
     hub = Hub(handle)
+    certs = settings.site.certificates
+    hub_tls = vault_tls = None
+    if panel.control_address.startswith("tls:"):
+        hub_tls = server_context(certs / "hub.pem", certs / "hub.key", certs / "ca-cell.pem")
+    if not panel.vault_address.startswith("unix:"):
+        vault_tls = client_context(certs / "panel.pem", certs / "panel.key", certs / "ca-server.pem")
     database = open_database(panel.database_url.get_secret_value())
     deps = PanelDependencies(
         settings=panel,
         site=settings.site,
         database=database,
         calls=hub,
-        vault=HttpPaymentVault(panel.vault_address),
+        vault=HttpPaymentVault(panel.vault_address, vault_tls),
         test_calls=_test_calls(settings),
         clock=SystemClock(),
     )
@@ -64,7 +71,7 @@ def run_panel(config: Path | None) -> int:
 
     @contextlib.asynccontextmanager
     async def lifespan(asgi: Any) -> AsyncIterator[Any]:
-        async with inner(asgi) as state, hub.serve(panel.control_address):
+        async with inner(asgi) as state, hub.serve(panel.control_address, hub_tls):
             yield state
 
     app.router.lifespan_context = lifespan

@@ -25,6 +25,8 @@ TOOLS: dict[str, tuple[str, str]] = {
     "health": ("paycall.health", "whether a process answers (exit code)"),
     "operator": ("paycall.operator_command", "add, lock, reset or list the panel's accounts"),
     "keys": ("paycall.keys_command", "status, rotation and retirement of the vault's keys"),
+    "certs": ("paycall.certs_command", "the site's own certificates: make, renew, status"),
+    "media-status": ("paycall.media.status_command", "the cells of this machine's node"),
     "audit": ("paycall.audit_command", "verify or export an audit log"),
     "scan": ("paycall.scan", "find card numbers in files and databases, and print them masked"),
     "acquirer": ("paycall.acquirer_command", "write the skeleton of a new acquirer's adapter"),
@@ -56,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             run = getattr(importlib.import_module("paycall.bootstrap"), f"run_{args.command}")
             return int(run(args.config))
         module = importlib.import_module(TOOLS[args.command][0])
-        return int(getattr(module, f"run_{args.command}", module.run)(args))
+        return int(getattr(module, f"run_{args.command.replace('-', '_')}", module.run)(args))
     except SettingsError as error:
         print(f"paycall: {error.text}", file=sys.stderr)
         return 2

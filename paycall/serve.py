@@ -59,6 +59,7 @@ def prepare(settings: Settings) -> str:
 
     Returns the line that says how to sign in.
     """
+    from paycall.certs_command import issue
     from paycall.panel.first_operator import create_first_operator
     from paycall.store.database import open_database
     from paycall.vault.keys import create_key_file
@@ -74,6 +75,7 @@ def prepare(settings: Settings) -> str:
         raise SettingsError("setting site.var: the path is too long for the sockets in it (80 characters)")
     if not settings.vault.key_file.exists():
         create_key_file(settings.vault.key_file)
+    issue(settings.site.certificates, ["localhost", "127.0.0.1"])
     if not settings.sandbox.api_key_file.exists():
         write_secret(settings.sandbox.api_key_file, secrets.token_urlsafe(24))
     database = open_database(settings.panel.database_url.get_secret_value())

@@ -114,6 +114,8 @@ class SiteSettings(Section):
 
     name: str = Field(default="paycall", pattern=r"^[A-Za-z0-9 ._-]{1,60}$")
     var: Path = Path("var")
+    # Certificates of the site's own processes for tls: and https: addresses, named as `paycall certs` names them.
+    certificates: Path = Path("var/certs")
     mode: Literal["sandbox", "live"] = "sandbox"
     currency: Currency = "EUR"
     language: Literal["en", "ru", "uk", "hu"] = "en"
@@ -303,6 +305,7 @@ def _place_under_var(data: dict[str, Any]) -> None:
     host, port = (sandbox.get("host"), sandbox.get("port")) if isinstance(sandbox, dict) else (None, None)
     key_file = f"{var}/sandbox/api_key"
     places: dict[tuple[str, str], Any] = {
+        ("site", "certificates"): f"{var}/certs",
         ("panel", "database_url"): f"sqlite:///{var}/panel/panel.sqlite3",
         ("panel", "control_address"): f"unix:{var}/run/control.sock",
         ("panel", "secret_file"): f"{var}/panel/secret",

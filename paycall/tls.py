@@ -1,7 +1,7 @@
-"""TLS between paycall's processes: both sides show a certificate, and each role has a certificate authority.
+"""Mutual TLS between a site's own processes: both ends show a certificate of the site's authorities.
 
-Whoever listens trusts one authority only, the one of the role that may call there: a panel's certificate does
-not open a cell's door, because it was signed by another. TLS 1.3 alone: both ends are ours.
+Rules: TLS 1.3 only; a server demands a certificate of the client role's authority, a client one of the servers'
+authority whose name fits the host it dialled. ``paycall certs`` makes authorities and certificates.
 """
 
 from __future__ import annotations
@@ -13,38 +13,39 @@ from paycall.domain.errors import SettingsError
 
 
 def server_context(certificate: Path, key: Path, client_ca: Path) -> ssl.SSLContext:
-    """For a listener that demands a client's certificate from ``client_ca``.
+    """For a listener that only clients of one authority may use.
 
     Raises
     ------
     SettingsError
-        If a file can't be read or is not what it should be.
+        If a file can't be read or does not fit; it is named.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _set_up(context, certificate, key, client_ca)
     context.verify_mode = ssl.CERT_REQUIRED
-    return _loaded(context, certificate, key, client_ca)
+    return context
 
 
 def client_context(certificate: Path, key: Path, server_ca: Path) -> ssl.SSLContext:
-    """For a client that shows a certificate and trusts ``server_ca`` alone; the server's name is checked.
+    """For dialling a listener of the site.
 
     Raises
     ------
     SettingsError
-        If a file can't be read or is not what it should be.
+        If a file can't be read or does not fit; it is named.
     """
-    return _loaded(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), certificate, key, server_ca)
-
-
-def _loaded(context: ssl.SSLContext, certificate: Path, key: Path, authority: Path) -> ssl.SSLContext:
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    path = authority
-    try:
-        context.load_verify_locations(cafile=authority)
-        path = certificate
-        context.load_cert_chain(certificate, key)
-    except OSError:  # ssl.SSLError is one
-        raise SettingsError(
-            f"the certificate file {path} (or its key) cannot be used; see: paycall certs"
-        ) from None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # demands a certificate and checks the host's name
+    _set_up(context, certificate, key, server_ca)
     return context
+
+
+def _set_up(context: ssl.SSLContext, certificate: Path, key: Path, ca: Path) -> None:
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError):
+        raise SettingsError(f"the certificate {certificate} with its key {key} cannot be used") from None
+    try:
+        context.load_verify_locations(ca)
+    except (OSError, ssl.SSLError):
+        raise SettingsError(f"the authority's certificate {ca} cannot be used") from None

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs the system tools that the tests drive: SIP phones, a capture tool, spandsp, a browser, PostgreSQL.
+# Installs the system tools that the tests drive: SIP phones, a capture tool, spandsp, a browser, PostgreSQL, a
+# software HSM, and recorded speech in five languages for the detector's talk-off tests.
 # Needs root or password-less sudo; without either it says what is missing. With CI=true that is a failure.
 set -eu
 
@@ -10,6 +11,11 @@ for pair in $tools; do
 done
 ldconfig -p 2>/dev/null | grep -q libspandsp.so.2 || missing="$missing libspandsp2"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
+[ -e /usr/lib/softhsm/libsofthsm2.so ] || missing="$missing softhsm2"
+for language in en ru fr es it; do
+  ls -d /usr/share/asterisk/sounds/${language}_* >/dev/null 2>&1 || missing="$missing asterisk-core-sounds-$language-wav"
+done
+ls /usr/share/asterisk/moh/*.wav >/dev/null 2>&1 || missing="$missing asterisk-moh-opsound-wav"
 [ -z "$missing" ] && exit 0
 
 if [ "$(id -u)" = 0 ]; then as_root=""
