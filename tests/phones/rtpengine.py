@@ -12,9 +12,9 @@ from typing import Any
 from tests.phones.rtp import free_port
 
 _SDP = (
-    "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 8 101\r\n"
-    "a=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\na=ptime:20\r\na=sendrecv\r\n"
-)
+    "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\n"
+    "a=rtpmap:8 PCMA/8000\r\na=ptime:20\r\na=sendrecv\r\n"
+)  # no telephone-event: with it rtpengine leaves the tones in the audio alone
 
 
 class Rtpengine:
@@ -52,14 +52,13 @@ class Rtpengine:
             "ICE": "remove",
             "DTMF-security": "silence",
             "delay-buffer": delay_buffer_ms,
-            "flags": ["detect-DTMF", "always-transcode"],
+            "flags": ["detect DTMF", "always transcode"],
         }
         offer = self._ask({"command": "offer", **ids, "sdp": _SDP.format(port=caller_port), **options})
         both = {**ids, "to-tag": "t"}
         answer = self._ask({"command": "answer", **both, "sdp": _SDP.format(port=agent_port), **options})
-        blocked = self._ask(
-            {"command": "block DTMF", **ids, "DTMF-security": "silence", "delay-buffer": delay_buffer_ms}
-        )
+        block = {"DTMF-security": "silence", "delay-buffer": delay_buffer_ms, "flags": ["all"]}
+        blocked = self._ask({"command": "block DTMF", **ids, **block})
         for said in (offer, answer, blocked):
             assert said.get("result") == "ok", said
         return _port(answer["sdp"]), _port(offer["sdp"])
