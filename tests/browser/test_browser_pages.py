@@ -104,7 +104,8 @@ def test_nothing_is_wider_than_a_narrow_window(desk: Desk, language: str) -> Non
 def _overflow(page: Page) -> tuple[int, int]:
     """By how many pixels the page is wider and higher than its window."""
     wide, high = page.evaluate(
-        "() => [document.documentElement.scrollWidth - innerWidth, document.documentElement.scrollHeight - innerHeight]"
+        "() => { const page = document.documentElement;"
+        " return [page.scrollWidth - innerWidth, page.scrollHeight - innerHeight]; }"
     )
     return max(0, wide), max(0, high)
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 import schemathesis
 from argon2 import PasswordHasher
 from hypothesis import HealthCheck, given, settings
-from schemathesis.core.failures import FailureGroup
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
@@ -29,7 +28,9 @@ _LEFT_OUT = ("/api/v1/session", "/api/v1/account/password", "/api/v1/account/sec
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[PanelServer, dict[str, str], dict[str, str]]]:
+def running(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[PanelServer, dict[str, str], dict[str, str]]]:
     """A panel with a call and a payment, an administrator's cookie, and the ids that exist."""
     with PanelServer(tmp_path_factory.mktemp("panel")) as server:
         operator_id = server.world.add("root", Role.ADMINISTRATOR)
@@ -50,11 +51,18 @@ def _told(error: BaseException) -> str:
     return " | ".join(f"{type(part).__name__} {str(part)[:400]}" for part in parts)
 
 
-def test_the_api_keeps_to_its_description(running: tuple[PanelServer, dict[str, str], dict[str, str]]) -> None:
+def test_the_api_keeps_to_its_description(
+    running: tuple[PanelServer, dict[str, str], dict[str, str]],
+) -> None:
     server, cookies, known = running
     schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json").exclude(path=list(_LEFT_OUT))
     complaints: list[str] = []
-    checks = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+    checks = [
+        not_a_server_error,
+        status_code_conformance,
+        content_type_conformance,
+        response_schema_conformance,
+    ]
     tried = 0
 
     for result in schema.get_all_operations():
