@@ -12,8 +12,10 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from paycall.domain.call import CallState
@@ -95,9 +97,11 @@ class CaptureService:
         """
         if not new.fields:
             raise InputError("a payment needs at least one field")
-        payment_id, fresh = await self._context.write(
-            lambda session: self._insert(session, call_id, new, key, principal)
-        )
+        insert = partial(self._insert, call_id=call_id, new=new, key=key, principal=principal)
+        try:
+            payment_id, fresh = await self._context.write(insert)
+        except IntegrityError:  # the same key at the same moment: the other request was first
+            payment_id, fresh = await self._context.write(insert)
         if not fresh:
             return payment_id, False
         await self._context.show_call(call_id, "call.claimed")
