@@ -100,7 +100,7 @@ class Authorizer:
         NotFoundError
             If there is none that could have been sent.
         """
-        with self._store.begin() as connection:
+        with self._store.reading() as connection:
             attempt = self._store.attempt(connection, attempt_id)
         if attempt is None or attempt.state == "refused":
             raise NotFoundError("there is no such attempt")
@@ -112,10 +112,10 @@ class Authorizer:
             task.exception()  # seen here too: whoever asked may have gone away
 
     async def _run(self, request: AuthorizationRequest, token: str, actor: Actor) -> AuthorizationResult:
-        earlier = await asyncio.to_thread(self._earlier, request, token)
-        if earlier is not None:
-            return earlier
-        attempt, card = await asyncio.to_thread(self._prepare, request, token, actor)
+        begun = await asyncio.to_thread(self._begin, request, token, actor)
+        if isinstance(begun, AuthorizationResult):
+            return begun
+        attempt, card = begun
         try:
             adapter = self._acquirers.named(attempt.acquirer)
             result = await self._acquirers.ask(adapter.authorize(request, card))
@@ -134,8 +134,14 @@ class Authorizer:
         await asyncio.to_thread(self.record, after, Actor("vault"))
         return after.result()
 
+    def _begin(
+        self, request: AuthorizationRequest, token: str, actor: Actor
+    ) -> AuthorizationResult | tuple[Attempt, Card]:
+        """What was answered to this attempt before; or the attempt, written down, and the card to send."""
+        return self._earlier(request, token) or self._prepare(request, token, actor)
+
     def _earlier(self, request: AuthorizationRequest, token: str) -> AuthorizationResult | None:
-        with self._store.begin() as connection:
+        with self._store.reading() as connection:
             attempt = self._store.attempt(connection, request.attempt_id)
         if attempt is None:
             return None
@@ -179,7 +185,7 @@ class Authorizer:
         return attempt, card_for_adapter(plain, code)
 
     def _refuse_second(self, payment_id: str) -> None:
-        with self._store.begin() as connection:
+        with self._store.reading() as connection:
             if self._store.live_attempt_of(connection, payment_id) is not None:
                 raise StateError("the payment has an authorization already")
 

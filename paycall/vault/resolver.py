@@ -81,7 +81,7 @@ class Resolver:
 
     def _due(self) -> tuple[list[Attempt], list[Operation]]:
         now = self._clock.now().isoformat()
-        with self._store.begin() as connection:
+        with self._store.reading() as connection:
             attempts = self._store.attempts_due(connection, now, _BATCH)
             return attempts, self._store.operations_due(connection, now, _BATCH)
 

@@ -1,7 +1,8 @@
 """Single queries on the vault's database; who calls them puts them in order and owns the transaction.
 
 SQLite runs in WAL mode with ``synchronous=FULL`` (a commit is on the disk before it is answered) and takes its
-write lock at the beginning of every transaction; PostgreSQL through psycopg. Parameters never reach an error.
+write lock at the beginning of every transaction that writes; PostgreSQL through psycopg. Parameters never reach
+an error.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def make_engine(url: str) -> sa.Engine:
         if engine.url.database:
             Path(engine.url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         sa.event.listen(engine, "connect", _prepare_sqlite)
-        sa.event.listen(engine, "begin", _begin_immediate)
+        sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
@@ -48,8 +49,9 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _begin_immediate(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+def _begin_sqlite(connection: sa.Connection) -> None:
+    reading = connection.get_execution_options().get("reading", False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
 def migrate(engine: sa.Engine) -> None:
@@ -66,10 +68,15 @@ class Store:
 
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
+        self._readers = engine.execution_options(reading=True)
 
     def begin(self) -> AbstractContextManager[sa.Connection]:
         """A transaction: committed at the end, rolled back by an exception."""
         return self.engine.begin()
+
+    def reading(self) -> AbstractContextManager[sa.Connection]:
+        """A transaction that changes nothing, and waits for no writer."""
+        return self._readers.begin()
 
     def note(self, connection: sa.Connection, entry: Entry, now: datetime) -> None:
         """Add to the audit log."""

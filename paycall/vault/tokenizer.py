@@ -155,7 +155,7 @@ class Tokenizer:
         """Put up to a batch of rows under the active key version; gives how many were not yet."""
         version = self._ring.active_version
         self._renew_fingerprint_key(version)
-        with self._store.begin() as connection:
+        with self._store.reading() as connection:
             rows = self._store.cards_not_under(connection, version, _BATCH)
         for row in rows:
             card = self._cipher.unlock(row)
@@ -166,7 +166,7 @@ class Tokenizer:
         return len(rows)
 
     def _store_once(self, payment_id: str, field: Field, value: str, actor: Actor) -> str | None:
-        with self._store.begin() as connection:
+        with self._store.reading() as connection:
             row = self._store.card_of(connection, payment_id)
             live = self._store.live_attempt_of(connection, payment_id)
         if live is not None:
@@ -233,7 +233,7 @@ class Tokenizer:
             self._store.note(connection, entry, self._clock.now())
 
     def _read(self, payment_id: str) -> tuple[StoredCard, PlainCard]:
-        with self._store.begin() as connection:
+        with self._store.reading() as connection:
             row = self._store.card_of(connection, payment_id)
         if row is None:
             raise NotFoundError("the payment has no card")
