@@ -33,6 +33,17 @@ class CallService:
         self._context = context
         self._captures = captures
         self._test_calls = test_calls
+        self._heard: set[str] = set()
+
+    def heard_from(self, sender_id: str) -> None:
+        """This cell or node is alive."""
+        self._heard.add(sender_id)
+
+    async def end_orphans(self) -> None:
+        """End the calls of cells that never came back after the panel's start: they died while it was away."""
+        orphans = await self._context.read(lambda session: _open_calls_but_of(session, self._heard))
+        for call_id in orphans:
+            await self.ended(call_id, EndReason.CELL_LOST)
 
     async def arrived(self, sender_id: str, event: m.CallArrived) -> None:
         """A caller leg exists."""
@@ -181,6 +192,13 @@ def _open_calls(session: Session, sender_id: str, but: set[str]) -> list[str]:
         select(CallRow.id).where(CallRow.sender_id == sender_id, CallRow.state != CallState.ENDED.value)
     )
     return [call_id for call_id in found if call_id not in but]
+
+
+def _open_calls_but_of(session: Session, senders: set[str]) -> list[str]:
+    found = session.execute(
+        select(CallRow.id, CallRow.sender_id).where(CallRow.state != CallState.ENDED.value)
+    )
+    return [row.id for row in found if row.sender_id not in senders]
 
 
 def _new_call(session: Session, sender_id: str, event: m.CallArrived, owner_id: str | None) -> CallRow:

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from paycall.domain.errors import StateError
 from paycall.domain.payment import PaymentState
 from paycall.panel.services.authorizing import AuthorizationService, expire_code
+from paycall.panel.services.calls import CallService
 from paycall.panel.services.captures import CaptureService
 from paycall.panel.services.context import Context
 from paycall.panel.services.operations import OperationService
@@ -25,6 +26,8 @@ from paycall.store.tables import AttemptRow, IdempotencyRow, OperationRow, Payme
 
 _log = structlog.get_logger(__name__)
 _ROUND_S = 1.0
+# A cell dials again within seconds; one that is silent for a minute after the panel's start is gone.
+_ORPHANS_AFTER_S = 60.0
 _FORGET_KEYS_AFTER = timedelta(days=2)
 
 
@@ -34,17 +37,21 @@ class Caretaker:
     def __init__(
         self,
         context: Context,
+        calls: CallService,
         captures: CaptureService,
         authorizations: AuthorizationService,
         operations: OperationService,
     ) -> None:
         self._context = context
+        self._calls = calls
         self._captures = captures
+        self._orphans_at_s: float | None = None
         self._authorizations = authorizations
         self._operations = operations
 
     async def recover(self) -> None:
         """Take up again what the last run of the panel left in the middle."""
+        self._orphans_at_s = self._context.deps.clock.monotonic() + _ORPHANS_AFTER_S
         attempts, operations, approved = await self._context.read(_unfinished)
         for attempt_id in attempts:
             self._authorizations.follow_soon(attempt_id)
@@ -66,6 +73,10 @@ class Caretaker:
 
     async def round(self) -> None:
         """Look once at everything that is due."""
+        if self._orphans_at_s is not None and self._context.deps.clock.monotonic() >= self._orphans_at_s:
+            self._orphans_at_s = None
+            await self._calls.end_orphans()
+            await self.tidy()
         expired, unkept, due = await self._context.read(self._due)
         for payment_id in expired:
             await self._expire(payment_id)

@@ -41,7 +41,7 @@ def wire(context: Context) -> Services:
         authorizations=authorizations,
         operations=operations,
         test_calls=test_calls,
-        caretaker=Caretaker(context, captures, authorizations, operations),
+        caretaker=Caretaker(context, calls, captures, authorizations, operations),
         events=CallEvents(context, calls, captures),
     )
 

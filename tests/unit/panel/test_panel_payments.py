@@ -385,3 +385,19 @@ def test_a_test_call_is_routed_to_its_scripted_phone_and_told_what_to_key(run: R
         assert world.test_calls.stopped == [test_call_id]
 
     run(scenario)
+
+
+def test_calls_of_cells_that_died_with_the_panel_end(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        call_id = await world.cell.call_in()
+        payment = await new_payment(anna, call_id)
+        await world.restart()  # and no cell says hello any more
+        back = world.client()
+        back.cookies = anna.cookies
+        await asyncio.sleep(0.1)
+        world.clock.advance(seconds=61)
+        await until(back, payment["id"], "cancelled")
+        assert (await back.get(f"/api/v1/calls/{call_id}")).json()["end_reason"] == "cell-lost"
+
+    run(scenario)
