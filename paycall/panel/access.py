@@ -62,6 +62,7 @@ ACCESS: dict[str, Permission | None] = {
     "follow_events": _P.SEE_CALLS,
     "board_page": _P.SEE_CALLS,
     "board_fragment": _P.SEE_CALLS,
+    "embed_page": _P.SEE_CALLS,
     "history_page": _P.SEE_PAYMENTS,
     "payment_page": _P.SEE_PAYMENTS,
     "export_payments": _P.EXPORT,

@@ -66,6 +66,13 @@ class Board(Page):
 
 
 @dataclass(frozen=True)
+class EmbeddedBoard(Board):
+    """The board without the panel's own frame, to stand in a CRM's."""
+
+    template: ClassVar[str] = "embed.html"
+
+
+@dataclass(frozen=True)
 class BoardFragment(Board):
     """The parts of the board that change."""
 
@@ -76,6 +83,12 @@ class BoardFragment(Board):
 def board_page(request: Request, principal: SignedIn, context: InContext, call: str = "") -> HTMLResponse:
     """The page."""
     return render(_board(Board, request, principal, context, call))
+
+
+@router.get("/embed", name="embed_page")
+def embed_page(request: Request, principal: SignedIn, context: InContext, call: str = "") -> HTMLResponse:
+    """The board for a CRM's frame, where the setting ``frame_ancestors`` allows it."""
+    return render(_board(EmbeddedBoard, request, principal, context, call))
 
 
 @router.get("/fragments/board", name="board_fragment")

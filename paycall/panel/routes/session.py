@@ -37,9 +37,18 @@ def close_session(principal: SignedIn, request: Request, context: InContext) -> 
 
 
 def set_cookie(request: Request, response: Response, cookie: str) -> None:
-    """Hand the cookie to the browser, for its own requests to us only."""
+    """Hand the cookie to the browser: for its own requests to us, and in frames only where a setting allows them.
+
+    Which site a request comes from is checked by its Fetch metadata in any case.
+    """
+    framed = bool(request.app.state.context.deps.settings.frame_ancestors)
     response.set_cookie(
-        COOKIE, cookie, httponly=True, samesite="lax", secure=request.url.scheme == "https", path="/"
+        COOKIE,
+        cookie,
+        httponly=True,
+        samesite="none" if framed else "lax",
+        secure=framed or request.url.scheme == "https",
+        path="/",
     )
 
 

@@ -108,3 +108,19 @@ def test_the_description_of_the_api_needs_nothing_from_outside(run: Run) -> None
         assert "//" not in page.replace("http://panel.test", "").partition("<body")[2]
 
     run(scenario)
+
+
+def test_only_the_named_sites_may_frame_and_only_the_embedded_page(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        client = world.client()
+        answer = await client.post("/api/v1/session", json={"name": "anna", "password": PASSWORD})
+        assert "SameSite=none" in answer.headers["set-cookie"] and "Secure" in answer.headers["set-cookie"]
+        cookie = answer.headers["set-cookie"].partition(";")[0]
+        page = await client.get("/embed", headers={"cookie": cookie})
+        assert page.status_code == 200 and 'class="nav"' not in page.text
+        assert "frame-ancestors https://crm.example" in page.headers["content-security-policy"]
+        assert "x-frame-options" not in page.headers
+        board = await client.get("/", headers={"cookie": cookie})
+        assert "frame-ancestors 'none'" in board.headers["content-security-policy"]
+
+    run(scenario, frame_ancestors=("https://crm.example",))
