@@ -37,6 +37,7 @@ _FADE_UP: Final = 40
 REPLACEMENT_TONE_HZ: Final = 420.0
 REPLACEMENT_TONE_DBM0: Final = -25.0
 MAX_COMFORT_DBM0: Final = -50.0
+_NOISE: Final = np.random.default_rng(8).standard_normal(16381)  # two seconds, over and over
 
 
 class ToneMasker:
@@ -69,8 +70,6 @@ class ToneMasker:
         """Forget the stream and every counter; the masker is engaged, its delay line empty."""
         self.muted_samples = 0
         self._released = False
-        self._phase = 0
-        self._random = np.random.default_rng(8)
         self._noise_rms = dbm0_to_rms(MAX_COMFORT_DBM0)
         self.engaged = True
         self._restart()
@@ -124,6 +123,7 @@ class ToneMasker:
         count, factor = samples.size, self._factor
         begin = self._position
         self._position += count
+        calm: Pcm | None = None
         line = np.concatenate([self._line, samples])
         gate = np.zeros(line.size, dtype=bool)
         gate[: self._gate.size] = self._gate
@@ -137,10 +137,12 @@ class ToneMasker:
                 back = _BACK if self._suspicion.fresh else WINDOW
                 gate[max(gate.size - back * factor, 0) :] = True
                 self._mute_until = self._position + _AHEAD * factor
-            elif self.replacement == "comfort":
-                self._track_noise(window)
+            else:
+                calm = window
         out = self._render(line[:count], gate[:count])
         self._line, self._gate = line[count:], gate[count:]
+        if calm is not None and self.replacement == "comfort":
+            self._track_noise(calm)  # after these samples are out: how blocks are cut must not be heard
         return out
 
     def _track_noise(self, window: Pcm) -> None:
@@ -169,14 +171,14 @@ class ToneMasker:
         return np.array(gains)
 
     def _fill(self, count: int) -> Floats:
+        """The replacement for the last ``count`` samples; it depends on nothing but their place."""
+        if self.replacement == "silence":
+            return np.zeros(count)
+        place = np.arange(self._position - count, self._position)
         if self.replacement == "comfort":
-            return self._random.standard_normal(count) * self._noise_rms
-        if self.replacement == "tone":
-            steps = np.arange(self._phase, self._phase + count)
-            self._phase += count
-            peak = dbm0_to_peak(REPLACEMENT_TONE_DBM0)
-            return np.asarray(peak * np.sin(2 * np.pi * REPLACEMENT_TONE_HZ * steps / self.sample_rate_hz))
-        return np.zeros(count)
+            return np.asarray(_NOISE[place % _NOISE.size] * self._noise_rms)
+        peak = dbm0_to_peak(REPLACEMENT_TONE_DBM0)
+        return np.asarray(peak * np.sin(2.0 * np.pi * REPLACEMENT_TONE_HZ / self.sample_rate_hz * place))
 
     def _leave(self, out: Pcm, live: Pcm) -> None:
         if self._position < self._mute_until or self._gate.any():

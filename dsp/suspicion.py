@@ -21,20 +21,21 @@ from dsp.levels import dbm0_to_rms
 # Each tone is looked for at its frequency and beside it: a lax phone is off by more than 1.5 %.
 BESIDE: Final = (1.0, 0.968, 1.032)
 # Share of the window's energy in the strongest low and the strongest high tone.
-PAIR: Final = 0.58  # with as much, in the same tones, in the window before
+PAIR: Final = 0.62  # with as much, in the same tones, in the window before
 BEFORE: Final = 0.45
 SURE: Final = 0.82  # without
-SINGLE: Final = 0.70  # likewise, if one of the two is hardly there
-OFF: Final = 0.78
+SINGLE: Final = 0.80  # likewise, if one of the two is hardly there
+OFF: Final = 0.84
 OFF_BEFORE: Final = 0.60
 MAX_TWIST: Final = 10.0 ** (15.0 / 10.0)
-REMAINS: Final = 0.30  # while a key decays: echoes, a codec's smear
+REMAINS: Final = 0.40  # while a key decays: echoes, a codec's smear
 DOMINANCE: Final = 0.75  # of the strongest tone in its group
 FLOOR_DBM0: Final = -50.0  # a tone that starts below this is not heard over a telephone line's noise
 REMAINS_FLOOR_DBM0: Final = -68.0
 REMAINS_WINDOWS: Final = 13  # 130 ms after the last sure sign
 MAX_HUM_CHANGE: Final = 10.0 ** (1.8 / 10.0)
-_HUM_BACK: Final = 18  # windows that a hum must have stood still
+_HUM_BACK: Final = 18  # windows of which it must have stood still in all
+_HUM_SKIP: Final = 3  # but the last ones
 
 
 def _tables() -> Floats:
@@ -86,24 +87,26 @@ class Suspicion:
         squares = parts[:48] * parts[:48]
         all_tones = squares[:24] + squares[24:]
         tones = all_tones.tolist()
-        if self._hum(low_band):
-            energy -= low_band
+        energy -= self._hum(low_band)
         suspicious = self._weigh(tones[:8], energy)
         suspicious = self._lax(tones, energy) or suspicious
         self.fresh = suspicious and not self._hot
         self._hot = suspicious
         return suspicious
 
-    def _hum(self, low_band: float) -> bool:
-        """Whether what lies below 480 Hz stands still: dial tone or hum, which must not hide a key.
+    def _hum(self, low_band: float) -> float:
+        """How much of the energy below 480 Hz is dial tone or hum, which must not hide a key.
 
-        While too little has been heard to tell, it is taken to be hum: that is the suspicious answer.
+        It is what stood still before: not in the last windows, for the edge of a key reaches down
+        there. While too little has been heard to tell, all of it: that is the suspicious answer.
         """
         self._lows.append(low_band)
         if len(self._lows) <= _HUM_BACK:
-            return True
+            return low_band
         del self._lows[0]
-        return max(self._lows) < MAX_HUM_CHANGE * min(self._lows)
+        before = self._lows[:-_HUM_SKIP]
+        loudest = max(before)
+        return min(low_band, 1.5 * loudest) if loudest < MAX_HUM_CHANGE * min(before) else 0.0
 
     def _lax(self, tones: list[float], energy: float) -> bool:
         """Two tones off frequency, by up to 5 %: they must be purer, for much speech lies there."""

@@ -211,10 +211,9 @@ def throughput(report: Report, seconds: int) -> Figures:
                     for _ in range(5)
                 ]
                 ours, theirs = (min(column) for column in zip(*pairs, strict=True))
-                rows.append(
-                    (channels, "17 keys a call" if keyed else "speech only", fed)
-                    + (f"{length / ours:,.0f}", f"{length / theirs:,.0f}", f"{theirs / ours:.2f}")
-                )
+                material = "17 keys a call" if keyed else "speech only"
+                speeds = (f"{length / ours:,.0f}", f"{length / theirs:,.0f}", f"{theirs / ours:.2f}")
+                rows.append((channels, material, fed, *speeds))
                 kind = "stream" if ours_block == 160 else "block"
                 figures[f"{kind}_ratio_{channels}{'' if keyed else '_speech'}"] = theirs / ours
     report.say("### Throughput, one thread")
@@ -236,7 +235,7 @@ def frame_cost(report: Report) -> Figures:
         return (time.process_time() - begin) / len(frames) * 1e6
 
     detector, masker = dsp.DtmfDetector(), dsp.ToneMasker()
-    empty = _best(lambda: run(lambda frame: None))
+    empty = _best(lambda: run(lambda _: None))
     detect = _best(lambda: run(detector.process))
     mask = _best(lambda: run(masker.process))
     report.say("### A frame of 20 ms of one call, µs of a core")
