@@ -48,6 +48,10 @@ def _verify(settings: Settings, zone: str, seen: str | None) -> int:
         if not sa.inspect(connection).has_table(log.table.name):
             sys.stdout.write(f"{zone}: there is no audit log\n")
             return 1
+        columns = {column["name"] for column in sa.inspect(connection).get_columns(log.table.name)}
+        if not columns >= set(log.table.c.keys()):
+            sys.stdout.write(f"{zone}: this audit log has no hash chain, so nothing can be said of it\n")
+            return 1
         finding = log.verify(connection)
         problem = finding.problem
         if problem is None and seen and not log.holds(connection, seen):

@@ -73,7 +73,7 @@ def prepare(settings: Settings) -> str:
         raise SettingsError(f"setting site.var: the folder {var} cannot be made") from None
     if len(str(var.absolute())) > 80:
         raise SettingsError("setting site.var: the path is too long for the sockets in it (80 characters)")
-    if not settings.vault.key_file.exists():
+    if settings.vault.key_provider == "file" and not settings.vault.key_file.exists():
         create_key_file(settings.vault.key_file)
     issue(settings.site.certificates, ["localhost", "127.0.0.1"])
     if not settings.sandbox.api_key_file.exists():

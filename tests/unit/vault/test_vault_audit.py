@@ -114,3 +114,19 @@ def test_entries_written_at_once_make_one_chain(
     asyncio.run(main())
     assert audit(vault, "verify", "--zone", "vault") == 0
     assert "38 entries hold" in capsys.readouterr().out
+
+
+def test_a_log_without_a_chain_is_not_called_good(
+    vault: VaultHarness, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    a_payment(vault)
+    panel = tmp_path / "panel.sqlite3"
+    connection = sqlite3.connect(panel)
+    connection.execute("CREATE TABLE audit (id INTEGER, action TEXT)")
+    connection.close()
+    config = tmp_path / "both.toml"
+    urls = f'database_url = "{vault.database_url}"\n[panel]\ndatabase_url = "sqlite:///{panel}"\n'
+    config.write_text(f"[vault]\n{urls}")
+    assert audit(vault, "--config", str(config), "verify") == 1
+    shown = capsys.readouterr().out
+    assert "panel: this audit log has no hash chain" in shown and "entries hold" in shown
