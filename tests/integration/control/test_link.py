@@ -233,4 +233,4 @@ def test_a_malformed_sender_is_cut_off_and_others_go_on(
 
 
 def test_field_errors_have_the_names_of_the_design() -> None:
-    assert CaptureError.SESSION_IN_PROGRESS == SessionInProgressError.code
+    assert SessionInProgressError.code == CaptureError.SESSION_IN_PROGRESS
