@@ -194,11 +194,16 @@ class DtmfDetectorBank:
         low_dbm0, high_dbm0 = (
             10.0 * math.log10(power / _MILLIWATT) for power in self._power[channel].tolist()
         )
-        onset = max(round(float(self._onset[channel])), 0)
+        onset = self._place(float(self._onset[channel]))
         return DtmfEvent(
             symbol=SYMBOLS[symbol],
-            onset_sample=onset * self._factor,
-            end_sample=max(round(end), onset + 1) * self._factor,
+            onset_sample=onset,
+            end_sample=max(self._place(end), onset + 1),
             level_dbm0=round((low_dbm0 + high_dbm0) / 2.0, 2),
             twist_db=round(high_dbm0 - low_dbm0, 2),
         )
+
+    def _place(self, sample: float) -> int:
+        """A sample's number at 8 kHz, in the stream's own rate."""
+        late = self._halver.delay_samples if self._halver is not None else 0
+        return max(round(sample * self._factor) - late, 0)

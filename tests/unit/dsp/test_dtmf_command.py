@@ -1,0 +1,115 @@
+"""`paycall dtmf`: what a person at a terminal gets for a file."""
+
+import argparse
+import wave
+
+import numpy as np
+import pytest
+
+import dsp
+from paycall import dtmf_command
+
+
+def call(*arguments):
+    parser = argparse.ArgumentParser()
+    dtmf_command.add_arguments(parser)
+    return dtmf_command.run(parser.parse_args([str(argument) for argument in arguments]))
+
+
+def save(path, *channels, rate=8000, width=2):
+    with wave.open(str(path), "wb") as target:
+        target.setnchannels(len(channels))
+        target.setsampwidth(width)
+        target.setframerate(rate)
+        target.writeframes(np.stack(channels, axis=1).tobytes())
+    return path
+
+
+def keyed(keys, rate=8000):
+    return np.concatenate([dsp.silence(0.2, rate), dsp.dtmf_string(keys, 0.08, 0.12, sample_rate_hz=rate)])
+
+
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_keys_with_times_level_and_twist(tmp_path, capsys, rate):
+    assert call(save(tmp_path / "call.wav", keyed("15#", rate), rate=rate)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("call.wav: 15#")
+    assert len(lines) == 4
+    assert lines[2].split()[:2] == ["5", "0.400"] and "80 ms" in lines[2]
+    assert "-10.0 dBm0" in lines[2] and "twist  +0.0 dB" in lines[2]
+
+
+@pytest.mark.parametrize(("name", "encode"), [("a.alaw", dsp.encode_alaw), ("u.UL", dsp.encode_ulaw)])
+def test_raw_g711(tmp_path, capsys, name, encode):
+    path = tmp_path / name
+    path.write_bytes(encode(keyed("90")).tobytes())
+    assert call(path) == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith(": 90")
+
+
+def test_each_channel_by_itself(tmp_path, capsys):
+    one, two = keyed("12"), keyed("34")
+    assert call(save(tmp_path / "both.wav", one, two)) == 0
+    out = capsys.readouterr().out
+    assert "both.wav, channel 1: 12\n" in out and "both.wav, channel 2: 34\n" in out
+
+
+def test_a_sound_without_keys(tmp_path, capsys):
+    assert call(save(tmp_path / "quiet.wav", dsp.silence(1.0))) == 0
+    assert capsys.readouterr().out.endswith("quiet.wav: no keys\n")
+
+
+def test_the_masked_file_is_in_step_and_has_no_keys(tmp_path, capsys):
+    hum = (900 * np.sin(2 * np.pi * 200 / 8000 * np.arange(16000))).astype(np.int16)
+    pcm = hum.copy()
+    pcm[8000:8800] = dsp.dtmf_tone("7", 0.1)
+    out = tmp_path / "masked.wav"
+    assert call(save(tmp_path / "call.wav", pcm), "--mask", out) == 0
+    sound = dtmf_command.read(out)
+    assert sound.channels.shape == (1, 16000)
+    assert np.array_equal(sound.channels[0, 1000:7000], hum[1000:7000])
+    assert not sound.channels[0, 8000:8800].any()
+    capsys.readouterr()
+    assert call(out) == 0
+    assert "no keys" in capsys.readouterr().out
+
+
+def test_a_picture(tmp_path):
+    path = tmp_path / "keys.png"
+    assert call(save(tmp_path / "call.wav", keyed("42")), "--plot", path) == 0
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("text.wav", b"hello, world", "not a PCM WAV"),
+        ("empty.wav", b"", "not a PCM WAV"),
+        (None, None, "No such file"),
+    ],
+)
+def test_what_is_no_sound_is_said_in_a_line(tmp_path, capsys, name, content, reason):
+    path = tmp_path / (name or "missing.wav")
+    if content is not None:
+        path.write_bytes(content)
+    assert call(path) == 1
+    captured = capsys.readouterr()
+    assert reason in captured.err and captured.err.count("\n") == 1
+
+
+def test_other_rates_and_widths_are_refused(tmp_path, capsys):
+    assert call(save(tmp_path / "cd.wav", dsp.silence(0.1), rate=44100)) == 1
+    assert call(save(tmp_path / "bytes.wav", np.zeros(100, dtype=np.uint8), width=1)) == 1
+    assert capsys.readouterr().err.count("16 bits a sample") == 2
+
+
+def test_one_bad_file_does_not_hide_the_others(tmp_path, capsys):
+    good = save(tmp_path / "good.wav", keyed("8"))
+    assert call(tmp_path / "missing.wav", good) == 1
+    assert "good.wav: 8\n" in capsys.readouterr().out
+
+
+def test_a_mask_needs_one_file(tmp_path, capsys):
+    good = save(tmp_path / "good.wav", keyed("8"))
+    assert call(good, good, "--mask", tmp_path / "out.wav") == 2
+    assert "one FILE" in capsys.readouterr().err
