@@ -6,16 +6,18 @@ No route returns a card number, and none takes one.
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from paycall.domain.authorization import (
     AuthorizationRequest,
     AuthorizationResult,
     CardSummary,
 )
+from paycall.domain.card import brand_of, check_number
 from paycall.domain.declines import decline_to_json
 from paycall.domain.ids import ID_PATTERN
 from paycall.domain.money import Money
@@ -23,6 +25,19 @@ from paycall.vault.routes.common import ActorDependency, Identifier, ServicesDep
 
 router = APIRouter()
 _Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
+
+
+def _no_card_number(text: str) -> str:
+    """Refuse what somebody typed into the wrong field: it would be stored in clear and sent on."""
+    for match in _DIGITS.finditer(text):
+        digits = re.sub(r"\D", "", match[0])
+        if brand_of(digits) is not None and check_number(digits) is None:
+            raise ValueError("looks like a card number")
+    return text
+
+
+_DIGITS = re.compile(r"(?<!\d)\d(?:[ .-]?\d){11,18}(?!\d)")
+_FreeText = Annotated[str, AfterValidator(_no_card_number)]
 
 
 class _Body(BaseModel):
@@ -37,8 +52,8 @@ class AuthorizationBody(_Body):
     token: _Id
     amount_minor: int
     currency: str
-    reference: str = Field(default="", max_length=64)
-    description: str = Field(default="", max_length=256)
+    reference: _FreeText = Field(default="", max_length=64)
+    description: _FreeText = Field(default="", max_length=256)
 
 
 class OperationBody(_Body):
