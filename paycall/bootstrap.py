@@ -86,8 +86,8 @@ def run_vault(config: Path | None) -> int:
     from paycall.vault.app import create_apps
     from paycall.vault.hardening import harden, restart_with_environment
 
+    settings = _begin(config)  # first: a wrong setting is told by the process that was started
     restart_with_environment()
-    settings = _begin(config)
     for measure in harden():
         log.warning("hardening_refused", reason=measure)
     vault = settings.vault.model_copy(update={"acquirers": resolve_files(settings.vault.acquirers)})
