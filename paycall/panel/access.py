@@ -67,6 +67,7 @@ ACCESS: dict[str, Permission | None] = {
     "payment_page": _P.SEE_PAYMENTS,
     "export_payments": _P.EXPORT,
     "reports_page": _P.SEE_REPORTS,
+    "audit_page": _P.SEE_AUDIT,
     "set_customer": _P.TAKE_PAYMENTS,
 }
 

@@ -22,6 +22,7 @@ from paycall.panel.live import LiveCaptures
 from paycall.panel.pages import page_handlers
 from paycall.panel.routes import (
     account,
+    audit,
     board,
     calls,
     docs,
@@ -53,6 +54,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     history.pages,
     account.pages,
     people.pages,
+    audit.pages,
 )
 _STATIC = Path(__file__).parent / "static"
 

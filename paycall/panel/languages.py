@@ -13,7 +13,7 @@ from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 
-from babel.dates import format_date, format_datetime, format_time
+from babel.dates import format_datetime, format_time
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_currency
@@ -54,11 +54,6 @@ def sum_money(amount_minor: int, currency: str, language: str) -> str:
 def moment(value: datetime, language: str) -> str:
     """Date and time, to the minute."""
     return format_datetime(value.astimezone(), "d MMM y HH:mm", locale=_locale(language))
-
-
-def day(value: datetime, language: str) -> str:
-    """The date."""
-    return format_date(value.astimezone(), "medium", locale=_locale(language))
 
 
 def clock_time(value: datetime, language: str) -> str:

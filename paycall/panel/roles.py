@@ -23,7 +23,6 @@ class Permission(StrEnum):
     SEE_REPORTS = "see-reports"
     EXPORT = "export"
     MANAGE_PEOPLE = "manage-people"
-    MANAGE_KEYS = "manage-keys"
     SEE_AUDIT = "see-audit"
     OWN_ACCOUNT = "own-account"
 
@@ -66,7 +65,6 @@ class Principal:
     theme: str = "auto"
     role: Role | None = None
     session_hash: str | None = None
-    agent_uri: str = ""
     unfinished: bool = False  # a new password or a second factor is due before anything else
 
     def may(self, permission: Permission) -> bool:

@@ -187,3 +187,24 @@ STORY: dict[str, str] = {
     "partly_refunded": N_("Partly refunded"),
     "refund_failed": N_("Refund failed"),
 }
+AUDIT_ACTIONS: dict[str, str] = {
+    "sign-in": N_("Sign-in"),
+    "sign-out": N_("Sign-out"),
+    "operator-add": N_("Account made"),
+    "operator-change": N_("Account changed"),
+    "operator-lock": N_("Account locked"),
+    "operator-reset": N_("Account reset"),
+    "invitation-accepted": N_("Invitation accepted"),
+    "password-change": N_("Password changed"),
+    "second-factor-set": N_("One-time codes set up"),
+    "second-factor-removed": N_("One-time codes removed"),
+    "export": N_("Payments exported"),
+    "audit-read": N_("Audit read"),
+    "security-alarm": N_("Security alarm"),
+}
+AUDIT_RESULTS: dict[str, str] = {
+    "done": N_("done"),
+    "refused": N_("refused"),
+    "locked": N_("account locked"),
+    **ALARMS,
+}

@@ -77,7 +77,6 @@ def principal_of(
         theme=operator.theme,
         role=role,
         session_hash=token_hash,
-        agent_uri=operator.agent_uri,
         unfinished=operator.must_change_password or (second_factor and operator.totp_sealed is None),
     )
 

@@ -130,6 +130,20 @@ def test_changing_the_password_signs_everybody_else_out(run: Run) -> None:
     run(scenario)
 
 
+def test_the_audit_tells_who_did_what_and_that_it_was_read(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        world.add("lex", Role.AUDITOR)
+        await world.client().post("/api/v1/session", json={"name": "anna", "password": "wrong"})
+        lex = await world.signed_in("lex")
+        text = (await lex.get("/audit")).text.partition("<tbody>")[2]
+        assert text.index("Audit read") < text.index("Sign-in")
+        assert "refused" in text and "anna" in text and "wrong" not in text
+        anna = await world.signed_in("anna")
+        assert (await anna.get("/audit")).status_code == 403
+
+    run(scenario)
+
+
 def test_a_sealed_secret_opens_only_for_its_owner(tmp_path: Path) -> None:
     sealer = Sealer(tmp_path / "folder" / "secret")
     sealed = sealer.seal("hush", "anna")
