@@ -206,7 +206,7 @@ def test_certificates_are_kept_renewed_and_told_of(
 
 def test_a_missing_certificate_stops_the_start_with_one_line(vault: VaultHarness, tmp_path: Path) -> None:
     async def main() -> None:
-        with pytest.raises(SettingsError, match="see: paycall certs"):
+        with pytest.raises(SettingsError, match="cannot be used"):
             async with served(vault, **network(tmp_path / "none")):
                 pass
 
