@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import httpx
+
 from paycall.domain.authorization import OperationOutcome, Outcome
 from paycall.domain.errors import LinkError
 from paycall.domain.fields import Field
+from paycall.panel.roles import Role
 from tests.fakes.panel_world import (
     APPROVED,
     DECLINED,
@@ -246,12 +249,10 @@ def test_the_panel_restarts_in_the_middle_of_a_capture(run: Run) -> None:
 def test_a_late_approval_is_for_the_operator_to_keep(run: Run) -> None:
     async def scenario(world: PanelWorld) -> None:
         anna = await world.signed_in("anna")
-        call_id = await world.cell.call_in()
         kept, dropped = [await _charged_and_hung_up(world, anna, caller) for caller in ("+361", "+362")]
         assert await until(anna, kept, "approved")
         assert (await anna.post(f"/api/v1/payments/{kept}/settle")).status_code == 202
         await until(anna, kept, "settled")
-        assert call_id
         await until(anna, dropped, "approved")
         world.clock.advance(minutes=10, seconds=1)
         await until(anna, dropped, "voided")
@@ -259,13 +260,13 @@ def test_a_late_approval_is_for_the_operator_to_keep(run: Run) -> None:
     run(scenario)
 
 
-async def _charged_and_hung_up(world: PanelWorld, client: object, caller: str) -> str:
+async def _charged_and_hung_up(world: PanelWorld, client: httpx.AsyncClient, caller: str) -> str:
     call_id = await world.cell.call_in(caller=caller)
-    payment = await new_payment(client, call_id, amount_minor=len(caller) + int(caller[-1]))  # type: ignore[arg-type]
+    payment = await new_payment(client, call_id, amount_minor=len(caller) + int(caller[-1]))
     await world.cell.key(call_id, APPROVED, "1230", "123")
-    await until(client, payment["id"], "ready")  # type: ignore[arg-type]
+    await until(client, payment["id"], "ready")
     world.vault.gate = asyncio.Event()
-    await client.post(f"/api/v1/payments/{payment['id']}/authorize")  # type: ignore[attr-defined]
+    await client.post(f"/api/v1/payments/{payment['id']}/authorize")
     await world.cell.end(call_id)
     world.vault.gate.set()
     return str(payment["id"])
@@ -293,8 +294,6 @@ def test_the_same_card_and_amount_again_asks_first(run: Run) -> None:
 
 def test_refunds_in_parts_and_not_more_than_was_paid(run: Run) -> None:
     async def scenario(world: PanelWorld) -> None:
-        from paycall.panel.roles import Role
-
         world.add("boss", Role.SUPERVISOR)
         anna, boss = await world.signed_in("anna"), await world.signed_in("boss")
         call_id = await world.cell.call_in()
@@ -401,3 +400,51 @@ def test_calls_of_cells_that_died_with_the_panel_end(run: Run) -> None:
         assert (await back.get(f"/api/v1/calls/{call_id}")).json()["end_reason"] == "cell-lost"
 
     run(scenario)
+
+
+async def _paid(world: PanelWorld, *states: str) -> str:
+    """A payment of EUR 19.99 that the bank approved, in one of these states."""
+    anna = await world.signed_in("anna")
+    call_id = await world.cell.call_in()
+    payment = await new_payment(anna, call_id)
+    await world.cell.key(call_id, APPROVED, "1230", "123")
+    await until(anna, payment["id"], "ready")
+    await anna.post(f"/api/v1/payments/{payment['id']}/authorize")
+    await until(anna, payment["id"], *states)
+    return str(payment["id"])
+
+
+def test_a_role_refunds_up_to_its_limit(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        world.add("boss", Role.SUPERVISOR)
+        url = f"/api/v1/payments/{await _paid(world, 'settled')}/refund"
+        boss = await world.signed_in("boss")
+        for body in (None, {"amount_minor": 1001}):
+            refused = await boss.post(url, json=body)
+            assert (refused.status_code, refused.json()["code"]) == (403, "not-allowed")
+        assert (await boss.post(url, json={"amount_minor": 1000})).status_code == 202
+
+    run(scenario, refund_limits_minor={"supervisor": 1000})
+
+
+def test_a_delayed_settlement_waits_for_its_hour(run: Run) -> None:
+    async def delayed(world: PanelWorld) -> None:
+        payment_id = await _paid(world, "approved")
+        anna = await world.signed_in("anna")
+        await asyncio.sleep(1.2)
+        assert (await anna.get(f"/api/v1/payments/{payment_id}")).json()["state"] == "approved"
+        world.clock.advance(hours=2, seconds=1)
+        await until(await world.signed_in("anna"), payment_id, "settled")
+
+    run(delayed, settlement="delayed", settlement_delay_hours=2)
+
+
+def test_with_manual_settlement_an_approval_can_be_voided(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        payment_id = await _paid(world, "approved")
+        anna = await world.signed_in("anna")
+        assert (await anna.post(f"/api/v1/payments/{payment_id}/void")).status_code == 202
+        await until(anna, payment_id, "voided")
+        assert (await anna.post(f"/api/v1/payments/{payment_id}/settle")).status_code == 409
+
+    run(scenario, settlement="manual")
