@@ -80,6 +80,7 @@ def tour(page: Page, stack: Stack) -> None:
         ("reports", "/reports"),
         ("people", "/people"),
         ("account", "/account"),
+        ("audit", "/audit"),
         ("api", "/docs"),
     ):
         page.goto(stack.panel_url + path)
