@@ -212,7 +212,6 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_operations_state"), ["state"], unique=False)
 
 
-
 def downgrade() -> None:
     """Back."""
     with op.batch_alter_table("operations", schema=None) as batch_op:

@@ -34,7 +34,6 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("totp_last_step", sa.Integer(), nullable=False, server_default="0"))
 
 
-
 def downgrade() -> None:
     """Back."""
     with op.batch_alter_table("operators", schema=None) as batch_op:
