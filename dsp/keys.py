@@ -103,9 +103,8 @@ def screen(windows: Windows, first: int) -> Suspects:
     pairs = np.maximum(powers[:, 0::2], powers[:, 1::2])
     strongest = np.maximum(pairs[:, 0::2], pairs[:, 1::2])
     low, high = strongest[:, 0], strongest[:, 1]
-    clear = strongest > rules.SCREEN_DOMINANCE * groups
+    clear = strongest > np.maximum(rules.SCREEN_DOMINANCE * groups, rules.MIN_POWER)
     possible = clear[:, 0] & clear[:, 1]
-    possible &= np.minimum(low, high) > rules.MIN_POWER
     possible &= high < low * rules.MAX_HIGH_OVER_LOW
     possible &= low < high * rules.MAX_LOW_OVER_HIGH
     step, channel = np.nonzero(windows.twice_running(possible))

@@ -43,7 +43,7 @@ class Windows:
         self.groups = np.zeros((self.size, 2, channels))
         self.energies = np.zeros((self.size, channels))
         self.blocks = np.zeros((self.size, channels, BLOCK), dtype=np.int16)
-        self._first_half = np.zeros((1, 16, channels))
+        self._first_half = np.zeros((1, 16, channels), dtype=np.float32)
         self._block_energy = np.zeros((1, channels))
         self._possible = np.zeros((1, channels), dtype=bool)
 
@@ -58,8 +58,8 @@ class Windows:
         first, steps = self.next, blocks.shape[1]
         ordered = blocks.transpose(1, 0, 2)
         samples = ordered.astype(np.float64, order="C")
-        sums = block_sums(samples)
-        block_energy = np.vecdot(samples, samples)
+        block_energy = np.vecdot(samples, samples)  # integers below 2**53: exact in any order
+        sums = block_sums(ordered)
         rows = self._rows(first, steps)
         tones = sums[:, 16:] + np.concatenate([self._first_half, sums[:-1, :16]])
         squares = tones * tones
@@ -91,6 +91,6 @@ class Windows:
         return np.arange(first, first + count) % self.size
 
 
-def _group_sums(powers: Floats) -> Floats:
+def _group_sums(powers: NDArray[np.float32]) -> NDArray[np.float32]:
     pairs = powers[:, 0::2] + powers[:, 1::2]
     return np.asarray(pairs[:, 0::2] + pairs[:, 1::2])
