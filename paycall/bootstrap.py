@@ -76,7 +76,7 @@ def run_panel(config: Path | None) -> int:
 
     app.router.lifespan_context = lifespan
     server = web_server(app, host=panel.host, port=panel.port)
-    asyncio.run(serve_until_signal([(server, None)]))
+    asyncio.run(serve_until_signal([(server, None)], app.state.close_streams))
     database.dispose()
     return 0
 

@@ -8,7 +8,7 @@ import ctypes
 import os
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +64,18 @@ def web_server(app: Any, **options: Any) -> uvicorn.Server:
     return _Server(config)
 
 
-async def serve_until_signal(servers: Sequence[tuple[uvicorn.Server, socket.socket | None]]) -> None:
-    """Run the servers until SIGTERM or SIGINT; when one of them ends, all do."""
+async def serve_until_signal(
+    servers: Sequence[tuple[uvicorn.Server, socket.socket | None]],
+    on_stop: Callable[[], None] = lambda: None,
+) -> None:
+    """Run the servers until SIGTERM or SIGINT; when one of them ends, all do.
+
+    ``on_stop`` ends what would keep a server waiting, such as event streams.
+    """
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
+        on_stop()
         for server, _ in servers:
             server.should_exit = True
 
