@@ -9,7 +9,7 @@ how long the tone was there, to about a millisecond.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,9 +107,10 @@ def screen(windows: Windows, first: int) -> Suspects:
     possible = clear[:, 0] & clear[:, 1]
     possible &= high < low * rules.MAX_HIGH_OVER_LOW
     possible &= low < high * rules.MAX_LOW_OVER_HIGH
-    step, channel = np.nonzero(windows.twice_running(possible))
-    if not step.size:
+    twice = windows.twice_running(possible)
+    if not twice.any():
         return NO_SUSPECTS
+    step, channel = np.nonzero(twice)
     now = powers[step, :, channel]
     tone = np.stack([now[:, :4].argmax(axis=1), 4 + now[:, 4:].argmax(axis=1)])
     return Suspects(step + first, channel, tone)
@@ -220,10 +221,10 @@ def missing_steps(windows: Windows, first: int, channel: Indices, symbol: Indice
     return _sum5(bridged), SPAN - _sum5(left)
 
 
-def _sum5(x: Floats) -> Floats:
+def _sum5(x: NDArray[Any]) -> Floats:
     """Sum over the first axis in a fixed order, whatever the other axes' lengths."""
     return np.asarray(x[0] + x[1] + x[2] + x[3] + x[4])
 
 
-def _sum4(x: Floats) -> Floats:
+def _sum4(x: NDArray[Any]) -> Floats:
     return np.asarray(x[0] + x[1] + x[2] + x[3])

@@ -11,10 +11,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dsp.checks import Floats, Pcm
+from dsp.checks import Pcm
 from dsp.goertzel import BLOCK, block_sums
 
 Indices = NDArray[np.intp]
+Singles = NDArray[np.float32]
 DEPTH: Final = 24  # windows of history: 240 ms, as far as the test for hum looks back
 
 
@@ -38,9 +39,9 @@ class Windows:
         self._in_cache = max(1024 // channels, 1)  # steps at a time: their sums stay in the cache
         self.size = DEPTH + 2 + at_once
         self.next = 0  # number of the next window
-        self.tones = np.zeros((self.size, 16, channels))
-        self.powers = np.zeros((self.size, 8, channels))
-        self.groups = np.zeros((self.size, 2, channels))
+        self.tones = np.zeros((self.size, 16, channels), dtype=np.float32)
+        self.powers = np.zeros((self.size, 8, channels), dtype=np.float32)
+        self.groups = np.zeros((self.size, 2, channels), dtype=np.float32)
         self.energies = np.zeros((self.size, channels))
         self.blocks = np.zeros((self.size, channels, BLOCK), dtype=np.int16)
         self._first_half = np.zeros((1, 16, channels), dtype=np.float32)
@@ -73,7 +74,7 @@ class Windows:
         self._block_energy = block_energy[-1:]
         self.next = first + steps
 
-    def latest(self, first: int) -> tuple[Floats, Floats]:
+    def latest(self, first: int) -> tuple[Singles, Singles]:
         """Powers ``(steps, 8, channels)`` and group sums ``(steps, 2, channels)`` since ``first``."""
         rows = self._rows(first, self.next - first)
         return self.powers[rows], self.groups[rows]
@@ -91,6 +92,6 @@ class Windows:
         return np.arange(first, first + count) % self.size
 
 
-def _group_sums(powers: NDArray[np.float32]) -> NDArray[np.float32]:
+def _group_sums(powers: Singles) -> Singles:
     pairs = powers[:, 0::2] + powers[:, 1::2]
     return np.asarray(pairs[:, 0::2] + pairs[:, 1::2])
