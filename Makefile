@@ -53,6 +53,9 @@ bench-dsp bench-media bench-vault bench-panel: bench-%: install
 	@mkdir -p build/bench
 	$(BIN)/python scripts/bench_$*.py
 
+storm: install ## 2,000 authorizations with every fault at random, the vault killed meanwhile (about 5 minutes)
+	PAYCALL_STORM=2000 $(BIN)/python -m pytest -q --timeout 1200 tests/integration/test_fault_storm.py
+
 screenshots: install ## the panel's pages into docs/screenshots
 	$(BIN)/python scripts/screenshots.py
 

@@ -16,6 +16,13 @@ for language in en ru fr es it; do
   ls -d /usr/share/asterisk/sounds/${language}_* >/dev/null 2>&1 || missing="$missing asterisk-core-sounds-$language-wav"
 done
 ls /usr/share/asterisk/moh/*.wav >/dev/null 2>&1 || missing="$missing asterisk-moh-opsound-wav"
+
+# Adyen's own schema is checked against a live peer where both lie here: the schema beside the project, and npm.
+if [ -d ../shared/references/specs ] && [ ! -x build/prism/node_modules/.bin/prism ] && command -v npm >/dev/null 2>&1; then
+  mkdir -p build/prism
+  npm install --silent --no-audit --no-fund --prefix build/prism @stoplight/prism-cli@5.14.2 ||
+    echo "paycall: Prism could not be installed; its three tests say so" >&2
+fi
 [ -z "$missing" ] && exit 0
 
 if [ "$(id -u)" = 0 ]; then as_root=""

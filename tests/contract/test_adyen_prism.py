@@ -27,12 +27,17 @@ from paycall.domain.ids import new_id
 from paycall.domain.money import Money
 from paycall.domain.secret import Pan, SecurityCode
 
+INSTALLED = str(
+    Path(__file__).parents[2] / "build" / "prism" / "node_modules" / ".bin"
+)  # scripts/system-tools.sh
 SPEC = Path(__file__).parents[3] / "shared" / "references" / "specs" / "adyen-checkout-v71.trimmed.json"
 
 
 @pytest.fixture(scope="module")
 def prism() -> Iterator[int]:
-    program = os.environ.get("PAYCALL_PRISM") or shutil.which("prism")
+    program = (
+        os.environ.get("PAYCALL_PRISM") or shutil.which("prism") or shutil.which("prism", path=INSTALLED)
+    )
     if program is None or not SPEC.exists():
         pytest.skip("needs Prism (PAYCALL_PRISM) and the vendors' schemas beside the project")
     with socket.socket() as free:
