@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 import threading
@@ -51,6 +52,7 @@ from paycall.settings import RTP_PORTS_PER_CELL, MediaSettings
 
 log = structlog.get_logger(__name__)
 
+COLLECT_S = 10.0
 TEST_CALL_HEADER = "x-paycall-test-call"
 
 
@@ -119,6 +121,8 @@ class Cell:
         talker = threading.Thread(target=self._talk, name="asyncio", daemon=True)
         talker.start()
         self._beat()
+        gc.disable()
+        self._collect()
         log.info("cell_started", port=self._endpoint.config.sip_port)
         self._endpoint.run()
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -126,7 +130,8 @@ class Cell:
         return 0
 
     def _talk(self) -> None:
-        """The asyncio thread."""
+        """The asyncio thread. PJSIP knows it: the last reference to a call's parts may be dropped here."""
+        self._endpoint.register_thread("asyncio")
         asyncio.set_event_loop(self._loop)
         self._loop.add_reader(self._node.fileno(), self._node_spoke)
         linking = self._loop.create_task(self._link.run())
@@ -166,6 +171,11 @@ class Cell:
     def _beat(self) -> None:
         self._report()
         self._endpoint.call_later(pipes.BEAT_S, self._beat)
+
+    def _collect(self) -> None:
+        """Collect cycles in the SIP thread only: a port or a leg that is freed elsewhere aborts the process."""
+        gc.collect()
+        self._endpoint.call_later(COLLECT_S, self._collect)
 
     def _report(self) -> None:
         dialogs = {

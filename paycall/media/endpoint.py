@@ -195,6 +195,10 @@ class SipEndpoint:
         if threading.get_ident() != self._thread:
             self._waker.sendto(b"\r\n\r\n", (self.config.address, self.config.sip_port))
 
+    def register_thread(self, name: str) -> None:
+        """Make PJSIP know the calling thread."""
+        self._endpoint.libRegisterThread(name)
+
     def call_later(self, delay_s: float, job: Job) -> Timer:
         """Run a job in the SIP thread after a delay. From the SIP thread only."""
         timer = Timer(job)

@@ -248,7 +248,7 @@ class Site:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-        if error[0] is not None:
+        if error[0] is not None or "cell_lost" in self.log():
             sys.stderr.write(self.log()[-4000:])
         self._log.close()
         if self.panel is not None:
