@@ -70,27 +70,30 @@ class ToneMasker:
         """Forget the stream and every counter; the masker is engaged, its delay line empty."""
         self.muted_samples = 0
         self._released = False
+        self._last_heard = 0
         self._noise_rms = dbm0_to_rms(MAX_COMFORT_DBM0)
         self.engaged = True
         self._restart()
 
-    def _restart(self) -> None:
+    def _restart(self, last_heard: int = 0) -> None:
+        """Start with an empty delay line; ``last_heard`` is let fade, not cut."""
         self._halver = Halver(1) if self._factor == 2 else None
-        self._line = np.zeros(self.delay_samples, dtype=np.int16)
-        self._gate = np.ones(self.delay_samples, dtype=bool)  # True: replace
-        self._gain = 0.0
-        self._mute_until = 0
-        self._position = 0
+        self._narrow = np.zeros(WINDOW, dtype=np.int16)  # the last window, where it is not in the line
         self._suspicion = Suspicion()
-        self._analysis = np.zeros(WINDOW - BLOCK, dtype=np.int16)
+        self._position = 0
+        self._line = np.zeros(self.delay_samples, dtype=np.int16)
+        fade = _FADE_UP * self._factor if last_heard else 0
+        self._line[:fade] = last_heard * np.linspace(1.0, 0.0, fade)
+        self._gain = 1.0 if last_heard else 0.0
+        # What must not be heard: from and to which sample of the stream, in order, not overlapping.
+        self._muted = [(fade - self.delay_samples, 0)]
 
     def engage(self) -> None:
         """Mask from the next sample on. Without effect while engaged, but takes a ``release`` back."""
         self._released = False
         if not self.engaged:
             self.engaged = True
-            self._restart()
-            self._gain = 1.0  # the live sound that was heard so far fades out
+            self._restart(self._last_heard)
 
     def release(self) -> None:
         """Leave the path as soon as nothing is being masked."""
@@ -106,6 +109,7 @@ class ToneMasker:
         """
         samples = check_pcm(pcm)
         if not self.engaged:
+            self._last_heard = int(samples[-1]) if samples.size else self._last_heard
             return samples.copy()
         out = np.empty_like(samples)
         step = BLOCK * self._factor
@@ -120,40 +124,57 @@ class ToneMasker:
 
     def _advance(self, samples: Pcm) -> Pcm:
         """At most one step of 10 ms, so that what comes out depends on nothing that comes in later."""
-        count, factor = samples.size, self._factor
-        begin = self._position
-        self._position += count
-        calm: Pcm | None = None
+        self._position += samples.size
         line = np.concatenate([self._line, samples])
-        gate = np.zeros(line.size, dtype=bool)
-        gate[: self._gate.size] = self._gate
-        gate[self._gate.size : max(self._mute_until - begin, 0) + self._gate.size] = True
-        narrow = self._halver.process(samples[None])[0] if self._halver is not None else samples
-        self._analysis = np.concatenate([self._analysis, narrow])
-        if self._analysis.size >= WINDOW:
-            window = self._analysis[:WINDOW]
-            self._analysis = self._analysis[BLOCK:]
-            if self._suspicion.judge(window):
-                back = _BACK if self._suspicion.fresh else WINDOW
-                gate[max(gate.size - back * factor, 0) :] = True
-                self._mute_until = self._position + _AHEAD * factor
-            else:
-                calm = window
-        out = self._render(line[:count], gate[:count])
-        self._line, self._gate = line[count:], gate[count:]
-        if calm is not None and self.replacement == "comfort":
-            self._track_noise(calm)  # after these samples are out: how blocks are cut must not be heard
+        window = self._window(line, samples)
+        suspicious = window is not None and self._suspicion.judge(window)
+        if suspicious:
+            back = _BACK if self._suspicion.fresh else WINDOW
+            self._mute(self._position - back * self._factor, self._position + _AHEAD * self._factor)
+        out = self._render(line[: samples.size])
+        self._line = line[samples.size :]
+        if window is not None and not suspicious and self.replacement == "comfort":
+            self._track_noise(window)  # after these samples are out: how blocks are cut must not be heard
         return out
+
+    def _window(self, line: Pcm, samples: Pcm) -> Pcm | None:
+        """The last 20 ms at 8 kHz, if another step of 10 ms is complete."""
+        if self._halver is None:
+            return None if self._position % BLOCK else line[-WINDOW:]
+        self._narrow = np.concatenate([self._narrow, self._halver.process(samples[None])[0]])[-WINDOW:]
+        return None if self._position % (BLOCK * self._factor) else self._narrow
+
+    def _mute(self, start: int, end: int) -> None:
+        while self._muted and self._muted[-1][1] >= start:
+            before = self._muted.pop()
+            start, end = min(start, before[0]), max(end, before[1])
+        self._muted.append((start, end))
+
+    def _gate(self, count: int) -> NDArray[np.bool_] | None:
+        """Which of the ``count`` samples that come out are muted; None if none is."""
+        end = self._position - self.delay_samples
+        start = end - count
+        while self._muted and self._muted[0][1] <= start:
+            del self._muted[0]
+        if not self._muted or self._muted[0][0] >= end:
+            return None
+        gate = np.zeros(count, dtype=bool)
+        for first, last in self._muted:
+            gate[max(first - start, 0) : max(last - start, 0)] = True
+        return gate
 
     def _track_noise(self, window: Pcm) -> None:
         """The line's own noise: the quietest of late, rising by 1 dB a second."""
         rms = float(np.sqrt(np.mean(np.square(window, dtype=np.float64))))
         self._noise_rms = min(rms, self._noise_rms * 1.00115, dbm0_to_rms(MAX_COMFORT_DBM0))
 
-    def _render(self, samples: Pcm, gate: NDArray[np.bool_]) -> Pcm:
+    def _render(self, samples: Pcm) -> Pcm:
+        gate = self._gate(samples.size)
+        if gate is None:
+            if self._gain >= 1.0:
+                return samples
+            gate = np.zeros(samples.size, dtype=bool)
         self.muted_samples += int(np.count_nonzero(gate))
-        if self._gain >= 1.0 and not gate.any():
-            return samples
         if self._gain <= 0.0 and gate.all():
             return np.rint(self._fill(samples.size)).astype(np.int16)
         gains = self._fade(gate)
@@ -181,10 +202,11 @@ class ToneMasker:
         return np.asarray(peak * np.sin(2.0 * np.pi * REPLACEMENT_TONE_HZ / self.sample_rate_hz * place))
 
     def _leave(self, out: Pcm, live: Pcm) -> None:
-        if self._position < self._mute_until or self._gate.any():
+        if self._muted and self._muted[-1][1] > self._position - self.delay_samples:
             return
         count = min(out.size, 2 * _FADE_UP * self._factor)
         fade = (np.arange(count) + 1.0) / count
         tail = slice(out.size - count, out.size)
         out[tail] = np.rint(out[tail] * (1.0 - fade) + live[tail] * fade).astype(np.int16)
         self.engaged = False
+        self._last_heard = int(live[-1])

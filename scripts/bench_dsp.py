@@ -284,7 +284,7 @@ def main() -> None:
     figures |= limits(report, 2 if quick else 20)
     figures |= talk_off(report, 0.8 if quick else 8.0, 6 if quick else 60)
     figures |= masking(report, 2 if quick else 20, 0.2 if quick else 2.0)
-    figures |= throughput(report, 5 if quick else 10)
+    figures |= throughput(report, 10 if quick else 30)
     figures |= frame_cost(report)
     report.table(("figure", "value"), *((f"`{name}`", f"{value:.4g}") for name, value in figures.items()))
     if not quick:

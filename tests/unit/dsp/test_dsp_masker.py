@@ -103,6 +103,7 @@ def test_joining_and_leaving_in_mid_call_make_no_click_and_lose_no_more_than_the
     pcm = voice(6.0)
     masker = dsp.ToneMasker()
     masker.release()
+    masker.process(dsp.silence(0.5))  # the start of a call
     out = []
     for number, at in enumerate(range(0, pcm.size, FRAME)):
         if number == 100:
@@ -116,6 +117,21 @@ def test_joining_and_leaving_in_mid_call_make_no_click_and_lose_no_more_than_the
     assert np.array_equal(heard[16000 + 2 * 320 : 32000], pcm[16000 + 320 : 32000 - 320])  # nothing lost
     assert np.array_equal(heard[32000 + FRAME :], pcm[32000 + FRAME :])  # and live again within a frame
     assert largest_step(heard) <= 1.3 * largest_step(pcm)
+
+
+@pytest.mark.parametrize("number", range(20, 60, 3))
+def test_no_moment_of_joining_or_leaving_clicks(number):
+    pcm = voice(2.0)
+    masker = dsp.ToneMasker()
+    masker.release()
+    out = [masker.process(pcm[at : at + FRAME]) for at in range(0, number * FRAME, FRAME)]
+    masker.engage()
+    out += [
+        masker.process(pcm[at : at + FRAME]) for at in range(number * FRAME, (number + 12) * FRAME, FRAME)
+    ]
+    masker.release()
+    out += [masker.process(pcm[at : at + FRAME]) for at in range((number + 12) * FRAME, pcm.size, FRAME)]
+    assert largest_step(np.concatenate(out)) <= 1.3 * largest_step(pcm)
 
 
 def test_a_key_that_sounds_while_leaving_is_masked_to_its_end():
