@@ -212,6 +212,7 @@ def test_commands_are_carried_out_once_refused_by_name_and_time_out() -> None:
         + b'\n{"seq":1,"event":{"type":"call.arrived","pan":"4111111111111111"}}\n',
         json.dumps({"from": new_id("cell"), "boot": new_id("boot")}).encode() + b'\n{"what":1}\n',
     ],
+    ids=["no JSON", "no object", "no identity", "event with an extra field", "unknown frame"],
 )
 def test_a_malformed_sender_is_cut_off_and_others_go_on(
     line: bytes, capsys: pytest.CaptureFixture[str]
