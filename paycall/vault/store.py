@@ -7,7 +7,9 @@ an error.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -69,10 +71,14 @@ class Store:
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
         self._readers = engine.execution_options(reading=True)
+        # SQLite has one writer at a time and lets the others sleep and try again; a lock lets them go on at once.
+        self._writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
 
-    def begin(self) -> AbstractContextManager[sa.Connection]:
+    @contextmanager
+    def begin(self) -> Iterator[sa.Connection]:
         """A transaction: committed at the end, rolled back by an exception."""
-        return self.engine.begin()
+        with self._writer, self.engine.begin() as connection:
+            yield connection
 
     def reading(self) -> AbstractContextManager[sa.Connection]:
         """A transaction that changes nothing, and waits for no writer."""
@@ -124,10 +130,14 @@ class Store:
         row = connection.execute(sa.select(own_keys).where(own_keys.c.name == name)).first()
         return (row.kek_version, bytes(row.wrapped_key)) if row else None
 
-    def put_own_key(self, connection: sa.Connection, name: str, version: int, wrapped: bytes) -> None:
-        """Write a key of the vault's own."""
-        connection.execute(own_keys.delete().where(own_keys.c.name == name))
+    def insert_own_key(self, connection: sa.Connection, name: str, version: int, wrapped: bytes) -> None:
+        """Write a key of the vault's own; ``IntegrityError`` if it is there."""
         connection.execute(own_keys.insert().values(name=name, kek_version=version, wrapped_key=wrapped))
+
+    def renew_own_key(self, connection: sa.Connection, name: str, version: int, wrapped: bytes) -> None:
+        """Write another wrapped form of a key of the vault's own."""
+        same = own_keys.c.name == name
+        connection.execute(own_keys.update().where(same).values(kek_version=version, wrapped_key=wrapped))
 
     # attempts
 

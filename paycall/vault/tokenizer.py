@@ -8,6 +8,7 @@ of transactions; a row that changed meanwhile is read again. Every change is in 
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -250,23 +251,27 @@ class Tokenizer:
             return self._fingerprint_key
 
     def _load_fingerprint_key(self) -> bytes:
-        with self._store.begin() as connection:
-            stored = self._store.own_key(connection, FINGERPRINT_KEY)
-            if stored is None:
-                fresh = self._ring.new(FINGERPRINT_KEY)
-                self._store.put_own_key(
-                    connection, FINGERPRINT_KEY, fresh.wrapped.version, fresh.wrapped.blob
-                )
-                return fresh.key
+        stored = self._stored_fingerprint_key()
+        if stored is None:
+            fresh = self._ring.new(FINGERPRINT_KEY).wrapped
+            with suppress(IntegrityError), self._store.begin() as connection:  # else another process made it
+                self._store.insert_own_key(connection, FINGERPRINT_KEY, fresh.version, fresh.blob)
+            stored = self._stored_fingerprint_key()
+        if stored is None:
+            raise VaultUnavailableError("the fingerprint key could not be stored")
         return self._ring.open(WrappedKey(*stored), FINGERPRINT_KEY)
 
     def _renew_fingerprint_key(self, version: int) -> None:
         key = self.fingerprint_key()
-        with self._store.begin() as connection:
-            stored = self._store.own_key(connection, FINGERPRINT_KEY)
-            if stored is None or stored[0] != version:
-                wrapped = self._ring.wrap(key, FINGERPRINT_KEY).wrapped
-                self._store.put_own_key(connection, FINGERPRINT_KEY, wrapped.version, wrapped.blob)
+        stored = self._stored_fingerprint_key()
+        if stored is None or stored[0] != version:
+            wrapped = self._ring.wrap(key, FINGERPRINT_KEY).wrapped
+            with self._store.begin() as connection:
+                self._store.renew_own_key(connection, FINGERPRINT_KEY, wrapped.version, wrapped.blob)
+
+    def _stored_fingerprint_key(self) -> tuple[int, bytes] | None:
+        with self._store.reading() as connection:
+            return self._store.own_key(connection, FINGERPRINT_KEY)
 
     def _now(self) -> str:
         return self._clock.now().isoformat()
