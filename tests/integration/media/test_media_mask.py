@@ -8,24 +8,34 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).parents[3]
 
 
-def lab(case: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.phones.bridge_lab", case],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return result
+@pytest.fixture(scope="module")
+def labs() -> dict[str, dict[str, Any]]:
+    """Every case, each in a process of its own, side by side."""
+    running = {
+        case: subprocess.Popen(
+            [sys.executable, "-m", "tests.phones.bridge_lab", case],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for case in ("off", "broken", "leaky", "joined")
+    }
+    results = {}
+    for case, process in running.items():
+        output, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors[-2000:]
+        results[case] = json.loads(output.strip().splitlines()[-1])
+    return results
 
 
-def test_on_and_off() -> None:
-    result = lab("off")
+def test_on_and_off(labs: dict[str, dict[str, Any]]) -> None:
+    result = labs["off"]
     assert result["before"] != ""
     assert result["masked"] == ""
     assert result["after"] >= 2
@@ -33,21 +43,21 @@ def test_on_and_off() -> None:
     assert result["pressed"] >= 3
 
 
-def test_a_broken_stage_gives_silence_and_an_alarm() -> None:
-    result = lab("broken")
+def test_a_broken_stage_gives_silence_and_an_alarm(labs: dict[str, dict[str, Any]]) -> None:
+    result = labs["broken"]
     assert result["masked"] == ""
     assert result["loudest_late"] == 0
     assert result["alarms"] == ["audio-path-error"]
 
 
-def test_a_leak_is_heard_and_the_agent_muted() -> None:
-    result = lab("leaky")
+def test_a_leak_is_heard_and_the_agent_muted(labs: dict[str, dict[str, Any]]) -> None:
+    result = labs["leaky"]
     assert result["alarms"] == ["key-on-agent-leg"]
     assert result["heard_by_listener"] >= 1
     assert result["loudest_late"] == 0
 
 
-def test_a_foreign_connection_is_found_cut_and_alarmed() -> None:
-    result = lab("joined")
+def test_a_foreign_connection_is_found_cut_and_alarmed(labs: dict[str, dict[str, Any]]) -> None:
+    result = labs["joined"]
     assert result["alarms"] == ["bridge-connection"]
     assert result["loudest_late"] == 0
