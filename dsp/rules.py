@@ -45,7 +45,7 @@ MIN_SHARE_OVER_HUM: Final = 0.85
 MIN_DOMINANCE: Final = 0.85
 SCREEN_DOMINANCE: Final = 0.60
 # How far the phase keeps step from window to window: 1 for a steady tone. Speech glides.
-MIN_STEADINESS: Final = 0.96
+MIN_STEADINESS: Final = 0.945
 # A steady low tone (dial tone, hum) is not held against a key: energy below 480 Hz is taken off if it
 # has been there for a while, within this ratio.
 MAX_HUM_CHANGE_DB: Final = 1.2
