@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -119,6 +119,15 @@ class PaymentVault(Protocol):
 
     async def drop(self, payment_id: str) -> None:
         """The payment is over: forget its security code now, its card by the site's retention."""
+
+    async def webhook(self, acquirer: str, headers: Mapping[str, str], body: bytes) -> None:
+        """Pass an acquirer's webhook on, unread.
+
+        Raises
+        ------
+        NotFoundError, NotAllowedError, InputError, StateError
+            No such acquirer; not signed; not understood; too early, to be delivered again.
+        """
 
 
 class TestCalls(Protocol):

@@ -31,6 +31,7 @@ ACCESS: dict[str, Permission | None] = {
     "open_session": PUBLIC,
     "invitation_page": PUBLIC,
     "invitation_form": PUBLIC,
+    "take_webhook": PUBLIC,  # the vault checks its signature
     # signed in
     "account_page": _P.OWN_ACCOUNT,
     "change_account": _P.OWN_ACCOUNT,

@@ -20,6 +20,7 @@ from paycall.panel.dependencies import PanelDependencies
 from paycall.panel.headers import RequestGuard, SecurityHeaders
 from paycall.panel.live import LiveCaptures
 from paycall.panel.pages import page_handlers
+from paycall.panel.rate_limit import RateLimit
 from paycall.panel.routes import (
     account,
     audit,
@@ -32,6 +33,7 @@ from paycall.panel.routes import (
     people,
     session,
     sign_in,
+    webhooks,
 )
 from paycall.panel.services.context import Context
 from paycall.panel.services.sealed import Sealer
@@ -45,6 +47,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     calls.router,
     payments.router,
     events.router,
+    webhooks.router,
     history.router,
     account.router,
     people.router,
@@ -79,6 +82,7 @@ def create_app(deps: PanelDependencies) -> FastAPI:
     app.state.services = services
     app.state.handle_event = services.events.handle
     app.state.close_streams = context.stream.close
+    app.state.webhook_limit = RateLimit(burst=200, per_second=20)
     for router in ROUTERS:
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")

@@ -22,6 +22,8 @@ from paycall.domain.authorization import (
 )
 from paycall.domain.declines import decline_from_json
 from paycall.domain.errors import (
+    InputError,
+    NotAllowedError,
     NotFoundError,
     NotSentError,
     PaycallError,
@@ -40,6 +42,12 @@ _PATIENT_S = 90.0
 _ERRORS: dict[str, type[PaycallError]] = {
     error.code: error
     for error in (NotFoundError, NotSentError, RefusedRequestError, SecurityCodeGoneError, StateError)
+}
+_WEBHOOK_ERRORS: dict[int, type[PaycallError]] = {
+    403: NotAllowedError,
+    404: NotFoundError,
+    409: StateError,
+    422: InputError,
 }
 
 
@@ -119,6 +127,15 @@ class HttpPaymentVault:
     async def drop(self, payment_id: str) -> None:
         """The payment is over."""
         await self._ask("DELETE", f"/v1/payments/{payment_id}")
+
+    async def webhook(self, acquirer: str, headers: Mapping[str, str], body: bytes) -> None:
+        """Pass an acquirer's webhook on, unread."""
+        try:
+            answer = await self._client.post(f"/v1/webhooks/{acquirer}", content=body, headers=dict(headers))
+        except httpx.HTTPError:
+            raise VaultUnavailableError from None
+        if not answer.is_success:
+            raise _WEBHOOK_ERRORS.get(answer.status_code, VaultUnavailableError)
 
     async def _operate(
         self, kind: str, operation_id: str, attempt_id: str, money: Money | None

@@ -22,6 +22,7 @@ from paycall.vault.operations import Operations
 from paycall.vault.resolver import Resolver
 from paycall.vault.store import Store, make_engine, migrate
 from paycall.vault.tokenizer import Tokenizer, TokenizerRules
+from paycall.vault.webhooks import Webhooks
 
 _log = structlog.get_logger(__name__)
 _STOP_LIMIT_S = 10.0
@@ -52,6 +53,7 @@ class Services:
         self.authorizer = Authorizer(self.store, self.tokenizer, self.codes, self.acquirers, clock)
         self.operations = Operations(self.store, self.acquirers, clock)
         self.resolver = Resolver(self.store, self.tokenizer, self.codes, self.acquirers, clock)
+        self.webhooks = Webhooks(self.store, self.acquirers, self.codes, clock)
         self._workers: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -114,6 +116,7 @@ class Services:
         for name, work in (
             ("cards_deleted", self.tokenizer.delete_expired),
             ("keys_renewed", self.renew_keys),
+            ("webhook_events_deleted", self.webhooks.delete_old),
         ):
             while count := await asyncio.to_thread(work):
                 _log.info(name, count=count)

@@ -22,7 +22,7 @@ from alembic.config import Config
 from paycall.audit import Entry
 from paycall.vault.attempts import Attempt, Operation
 from paycall.vault.cards import StoredCard
-from paycall.vault.tables import LIVE_STATES, attempts, audit, cards, operations, own_keys
+from paycall.vault.tables import LIVE_STATES, attempts, audit, cards, operations, own_keys, webhook_events
 
 _Row = TypeVar("_Row")
 
@@ -155,13 +155,21 @@ class Store:
         connection.execute(attempts.insert().values(**asdict(attempt)))
 
     def update_attempt(self, connection: sa.Connection, attempt: Attempt) -> None:
-        """Write what became of an attempt."""
-        same = attempts.c.attempt_id == attempt.attempt_id
+        """Write what became of an attempt; one that is closed stays as it is, a webhook may have been faster."""
+        same = sa.and_(attempts.c.attempt_id == attempt.attempt_id, attempts.c.next_try_at.is_not(None))
         connection.execute(attempts.update().where(same).values(**asdict(attempt)))
+
+    def attempt_by_reference(
+        self, connection: sa.Connection, acquirer: str, reference: str
+    ) -> Attempt | None:
+        """The attempt that the acquirer knows by this name."""
+        same = sa.and_(attempts.c.acquirer_reference == reference, attempts.c.acquirer == acquirer)
+        return _one(connection, sa.select(attempts).where(same), Attempt)
 
     def delete_attempt(self, connection: sa.Connection, attempt_id: str) -> None:
         """Remove an attempt that was certainly never sent, so that its key is free again."""
-        connection.execute(attempts.delete().where(attempts.c.attempt_id == attempt_id))
+        same = sa.and_(attempts.c.attempt_id == attempt_id, attempts.c.next_try_at.is_not(None))
+        connection.execute(attempts.delete().where(same))
 
     def attempts_due(self, connection: sa.Connection, now: str, limit: int) -> list[Attempt]:
         """Attempts with something to find out or undo whose time has come."""
@@ -189,19 +197,38 @@ class Store:
         """Write an operation anew; ``IntegrityError`` for a second settle or void."""
         connection.execute(operations.insert().values(**asdict(operation)))
 
-    def update_operation(self, connection: sa.Connection, operation: Operation) -> None:
-        """Write what became of an operation."""
-        same = operations.c.operation_id == operation.operation_id
+    def update_operation(
+        self, connection: sa.Connection, operation: Operation, *, even_closed: bool = False
+    ) -> None:
+        """Write what became of an operation; one that is closed stays as it is, unless told otherwise."""
+        same: sa.ColumnElement[bool] = operations.c.operation_id == operation.operation_id
+        if not even_closed:
+            same = sa.and_(same, operations.c.next_try_at.is_not(None))
         connection.execute(operations.update().where(same).values(**asdict(operation)))
 
     def delete_operation(self, connection: sa.Connection, operation_id: str) -> None:
         """Remove an operation that was certainly never sent, so that its key is free again."""
-        connection.execute(operations.delete().where(operations.c.operation_id == operation_id))
+        same = sa.and_(operations.c.operation_id == operation_id, operations.c.next_try_at.is_not(None))
+        connection.execute(operations.delete().where(same))
 
     def operations_due(self, connection: sa.Connection, now: str, limit: int) -> list[Operation]:
         """Operations without a final answer whose time has come."""
         query = sa.select(operations).where(operations.c.next_try_at <= now)
         return _all(connection, query.order_by(operations.c.next_try_at).limit(limit), Operation)
+
+    # webhooks
+
+    def first_delivery(self, connection: sa.Connection, event: bytes, now: str) -> bool:
+        """Note a webhook's event; False if it was taken before."""
+        if connection.execute(sa.select(webhook_events).where(webhook_events.c.event == event)).first():
+            return False
+        connection.execute(webhook_events.insert().values(event=event, taken_at=now))
+        return True
+
+    def delete_deliveries_before(self, connection: sa.Connection, moment: str, limit: int) -> int:
+        """Forget a batch of old events; gives how many."""
+        old = sa.select(webhook_events.c.event).where(webhook_events.c.taken_at < moment).limit(limit)
+        return connection.execute(webhook_events.delete().where(webhook_events.c.event.in_(old))).rowcount
 
 
 def _one(connection: sa.Connection, query: sa.Select[Any], kind: type[_Row]) -> _Row | None:

@@ -72,6 +72,7 @@ sa.Index(
     postgresql_where=_live,
 )
 sa.Index("attempts_to_resolve", attempts.c.next_try_at)
+sa.Index("attempts_by_reference", attempts.c.acquirer_reference)
 
 operations = sa.Table(
     "operations",
@@ -97,5 +98,13 @@ sa.Index(
     "one_end_a_reservation", operations.c.attempt_id, unique=True, sqlite_where=_ends, postgresql_where=_ends
 )
 sa.Index("operations_to_resolve", operations.c.next_try_at)
+
+# Webhook events that were taken: a digest of the acquirer's name and the event's, so that each counts once.
+webhook_events = sa.Table(
+    "webhook_events",
+    metadata,
+    sa.Column("event", sa.LargeBinary(32), primary_key=True),
+    sa.Column("taken_at", sa.String(32), nullable=False, index=True),
+)
 
 audit = AuditLog(metadata)

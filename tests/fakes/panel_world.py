@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -89,6 +89,7 @@ class FakeVault:
         self.authorizations: list[AuthorizationRequest] = []
         self.operations: dict[str, tuple[str, int]] = {}
         self.dropped: list[str] = []
+        self.webhooks: list[tuple[dict[str, str], bytes]] = []
         self.down = False
         self.lose_answers = False
         self.gate: asyncio.Event | None = None
@@ -194,6 +195,12 @@ class FakeVault:
         self._check()
         self.dropped.append(payment_id)
         self.cards.pop(payment_id, None)
+
+    async def webhook(self, acquirer: str, headers: Mapping[str, str], body: bytes) -> None:
+        self._check()
+        if acquirer != "adyen":
+            raise NotFoundError
+        self.webhooks.append((dict(headers), body))
 
 
 @dataclass

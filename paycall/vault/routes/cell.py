@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 
 from paycall.domain.errors import InputError
 from paycall.domain.fields import Field
-from paycall.vault.routes.common import ActorDependency, Identifier, ServicesDependency
+from paycall.vault.routes.common import ActorDependency, Identifier, ServicesDependency, raw_body
 
 router = APIRouter()
 _MAX_BODY_BYTES = 256
@@ -24,18 +24,9 @@ async def store_field(
     actor: ActorDependency,
 ) -> dict[str, str]:
     """Keep a field; the same again changes nothing."""
-    value = _value(await _body(request))
+    value = _value(await raw_body(request, _MAX_BODY_BYTES))
     token = await asyncio.to_thread(services.tokenizer.store_field, payment_id, field, value, actor)
     return {"token": token}
-
-
-async def _body(request: Request) -> bytearray:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MAX_BODY_BYTES:
-            raise InputError
-    return body
 
 
 def _value(body: bytearray) -> str:

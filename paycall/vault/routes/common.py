@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
+from paycall.domain.errors import InputError
 from paycall.domain.ids import ID_PATTERN
 from paycall.vault.services import Services
 from paycall.vault.tokenizer import Actor
@@ -22,6 +23,16 @@ def actor_of(request: Request) -> Actor:
     """Who sent the request: the listener's role, and what the listener knows of the peer."""
     host, port = request.client if request.client else ("unknown", 0)
     return Actor(role=request.app.state.role, source=f"{host}:{port}" if port else host)
+
+
+async def raw_body(request: Request, limit_bytes: int) -> bytearray:
+    """The body as it came, read without any library's copy; ``InputError`` if it is too long."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit_bytes:
+            raise InputError
+    return body
 
 
 ServicesDependency = Annotated[Services, Depends(_services)]

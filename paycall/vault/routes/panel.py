@@ -1,5 +1,7 @@
 """What the panel may do: see what is not secret of a card, authorize, settle, void, refund, look up, drop.
 
+It passes acquirers' webhooks on, unread.
+
 No route returns a card number, and none takes one.
 """
 
@@ -9,7 +11,7 @@ import asyncio
 import re
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Path, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from paycall.domain.authorization import (
@@ -21,9 +23,11 @@ from paycall.domain.card import brand_of, check_number
 from paycall.domain.declines import decline_to_json
 from paycall.domain.ids import ID_PATTERN
 from paycall.domain.money import Money
-from paycall.vault.routes.common import ActorDependency, Identifier, ServicesDependency
+from paycall.vault.routes.common import ActorDependency, Identifier, ServicesDependency, raw_body
 
 router = APIRouter()
+_MAX_WEBHOOK_BYTES = 65536
+_AcquirerName = Annotated[str, Path(pattern=r"^[a-z0-9_]{1,32}$")]
 _Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 
 
@@ -116,6 +120,14 @@ async def operate(
         "acquirer_reference": result.acquirer_reference,
         "raw_code": result.raw_code,
     }
+
+
+@router.post("/v1/webhooks/{acquirer}", status_code=204)
+async def webhook(acquirer: _AcquirerName, request: Request, services: ServicesDependency) -> Response:
+    """What an acquirer tells us later; 403 unless it is signed."""
+    body = bytes(await raw_body(request, _MAX_WEBHOOK_BYTES))
+    await asyncio.to_thread(services.webhooks.take, acquirer, dict(request.headers), body)
+    return Response(status_code=204)
 
 
 def _result(result: AuthorizationResult) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tests.fakes.panel_world import APPROVED, PanelWorld, new_payment, until
 Run = Callable[..., None]
 ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
 PUBLIC = {"health", "openapi", "docs", "sign_in_page", "sign_in_form", "open_session"}
-PUBLIC |= {"invitation_page", "invitation_form"}
+PUBLIC |= {"invitation_page", "invitation_form", "take_webhook"}
 
 
 def _path(route: APIRoute) -> str:
