@@ -33,7 +33,7 @@ def wait_complete(site: Site, call: Call) -> None:
 
 def test_in_band_keys_are_captured_and_masked_on_the_wire(site: Site) -> None:
     call = Call(site)
-    with_sound = Stream().silence(0.3).keys(CARD + "#").keys("1230").keys("123").silence(0.4)
+    with_sound = Stream().silence(0.2).keys(CARD + "#" + "1230" + "123", 0.07, 0.06).silence(0.4)
     capture = site.add(Capture(call.agent_rtp.port))
     payment = call.capture()
     since = time.monotonic()
@@ -130,7 +130,7 @@ def test_keys_after_the_last_field_stay_masked_until_the_capture_ends(site: Site
     call = Call(site)
     call.capture(fields=[Field.CARD_NUMBER])
     since = time.monotonic()
-    call.caller_plays(Stream().silence(0.2).keys(CARD + "#").keys("12#5*9").events("77").silence(0.5))
+    call.caller_plays(Stream().silence(0.2).keys(CARD + "#" + "12#5*9", 0.07, 0.06).events("77").silence(0.5))
     wait_complete(site, call)
     assert_no_key(call.agent_heard(since))
 

@@ -42,8 +42,8 @@ def assert_capture_works(site: Site, call: Call) -> None:
     assert heard.recovered() == ""
 
 
-@pytest.mark.parametrize(("caller", "agent"), [(PCMU, PCMA), (PCMA, PCMU)])
-def test_each_leg_has_its_own_codec(site: Site, caller: int, agent: int) -> None:
+def test_each_leg_has_its_own_codec(site: Site) -> None:
+    caller, agent = PCMU, PCMA
     call = Call(site, caller={"codecs": (caller,)}, agent={"codecs": (agent,)})
     call.caller_payload_type = caller
     call.caller_plays(Stream(payload_type=caller).audio(tone(440)), wait=False)
@@ -53,8 +53,8 @@ def test_each_leg_has_its_own_codec(site: Site, caller: int, agent: int) -> None
     assert_capture_works(site, call)
 
 
-@pytest.mark.parametrize(("codec", "rate_hz", "name"), [("g722", 16000, "G722"), ("g711", 8000, "PCMU")])
-def test_baresip_s_tones_are_captured_and_masked(site: Site, codec: str, rate_hz: int, name: str) -> None:
+def test_baresip_s_tones_in_g722_are_captured_and_masked(site: Site) -> None:
+    codec, rate_hz, name = "g722", 16000, "G722"
     parts = [dsp.silence(2.0, rate_hz)]
     for key in CARD + "#":
         parts += [dsp.dtmf_tone(key, 0.1, -10.0, sample_rate_hz=rate_hz), dsp.silence(0.1, rate_hz)]
