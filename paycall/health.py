@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import socket
 from collections.abc import Callable
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from paycall.domain.ids import new_id
@@ -29,7 +30,7 @@ def is_ready(name: str, settings: Settings) -> bool:
     panel, sandbox, vault, media = settings.panel, settings.sandbox, settings.vault, settings.media
     checks: dict[str, Callable[[], bool]] = {
         "sandbox": lambda: _tcp_ok(sandbox.host, sandbox.port),
-        "vault": lambda: _unix_ok(vault.cell_address) and _unix_ok(vault.panel_address),
+        "vault": lambda: _door_ok(vault.cell_address) and _door_ok(vault.panel_address),
         "panel": lambda: _http_ok(panel.host, panel.port),
         "media": lambda: _sip_ok(media.address, media.first_sip_port),
     }
@@ -50,7 +51,11 @@ def _tcp_ok(host: str, port: int) -> bool:
     return False
 
 
-def _unix_ok(address: str) -> bool:
+def _door_ok(address: str) -> bool:
+    """Whether somebody listens on ``unix:PATH``, ``https://HOST:PORT`` or ``tls:HOST:PORT``."""
+    if not address.startswith("unix:"):
+        parts = urlsplit("//" + address.removeprefix("https://").removeprefix("tls:"))
+        return _tcp_ok(parts.hostname or "", parts.port or 0)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock, contextlib.suppress(OSError):
         sock.connect(address.removeprefix("unix:"))
         return True
