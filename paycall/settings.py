@@ -169,6 +169,7 @@ class VaultSettings(Section):
     acquirer: str = "sandbox"
     acquirers: dict[str, dict[str, Any]] = Field(default_factory=dict, repr=False)  # may hold credentials
     acquirer_timeout_s: float = Field(default=30.0, gt=0, le=120)
+    retry_limits: Literal["live", "always"] = "live"
     security_code_minutes: float = Field(default=5.0, gt=0, le=5)
     one_time_token_hours: float = Field(default=24.0, gt=0)
 
@@ -190,6 +191,8 @@ class MediaSettings(Section):
     mask_replacement: Literal["silence", "comfort", "tone"] = "silence"
     control_address: ControlAddress = "unix:var/run/control.sock"
     vault_address: VaultAddress = "unix:var/run/vault-cell.sock"
+    # A cell's certificate and whom it trusts, for tls: and https: addresses.
+    certificates: Path = Path("var/certs")
     status_socket: Path = Path("var/run/media.sock")
     retire_after_calls: int = Field(default=500, ge=1)
     retire_above_mb: float = Field(default=150.0, gt=0)
@@ -317,6 +320,7 @@ def _place_under_var(data: dict[str, Any]) -> None:
         ("vault", "acquirers"): {
             "sandbox": {"url": f"http://{host or '127.0.0.1'}:{port or 8090}", "api_key_file": key_file}
         },
+        ("media", "certificates"): f"{var}/certs",
         ("media", "control_address"): f"unix:{var}/run/control.sock",
         ("media", "vault_address"): f"unix:{var}/run/vault-cell.sock",
         ("media", "status_socket"): f"{var}/run/media.sock",

@@ -10,6 +10,7 @@ import ssl
 from pathlib import Path
 
 from paycall.domain.errors import SettingsError
+from paycall.settings import MediaSettings
 
 
 def server_context(certificate: Path, key: Path, client_ca: Path) -> ssl.SSLContext:
@@ -37,6 +38,14 @@ def client_context(certificate: Path, key: Path, server_ca: Path) -> ssl.SSLCont
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # demands a certificate and checks the host's name
     _set_up(context, certificate, key, server_ca)
     return context
+
+
+def cell_tls(settings: MediaSettings) -> ssl.SSLContext | None:
+    """What a cell or node dials panel and vault with; None where both are Unix sockets of this machine."""
+    if settings.control_address.startswith("unix:") and settings.vault_address.startswith("unix:"):
+        return None
+    certs = settings.certificates
+    return client_context(certs / "cell.pem", certs / "cell.key", certs / "ca-server.pem")
 
 
 def _set_up(context: ssl.SSLContext, certificate: Path, key: Path, ca: Path) -> None:

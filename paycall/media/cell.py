@@ -49,6 +49,7 @@ from paycall.media.legs import KeyReport, Leg
 from paycall.media.sip_text import SipMessage, parse_message, uri_of, user_of
 from paycall.media.vault_client import VaultClient
 from paycall.settings import RTP_PORTS_PER_CELL, MediaSettings
+from paycall.tls import cell_tls
 
 log = structlog.get_logger(__name__)
 
@@ -107,8 +108,9 @@ class Cell:
         self._served = 0
         self._loop = asyncio.new_event_loop()
         self._boot_id = new_id("boot")
-        self._link = ControlLink(settings.control_address, self._hello, self._on_command)
-        self._vault = VaultClient(settings.vault_address)
+        tls = cell_tls(settings)
+        self._link = ControlLink(settings.control_address, self._hello, self._on_command, tls)
+        self._vault = VaultClient(settings.vault_address, tls)
         self._surroundings = Surroundings(
             self._endpoint, settings, self._link.send, self._store, self._on_change, self._has_free_slot
         )

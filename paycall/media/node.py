@@ -32,6 +32,7 @@ from paycall.media.release import release_dialogs, release_late
 from paycall.media.status import CellStatus, NodeStatus, serve_status
 from paycall.media.zygote import request, start_zygote
 from paycall.settings import MediaSettings, SiteSettings
+from paycall.tls import cell_tls
 
 log = structlog.get_logger(__name__)
 
@@ -78,7 +79,7 @@ class Node:
             for index in range(settings.cells)
         ]
         self._boot_id = new_id("boot")
-        self._link = ControlLink(settings.control_address, self._hello, self._on_command)
+        self._link = ControlLink(settings.control_address, self._hello, self._on_command, cell_tls(settings))
         self._stopping = asyncio.Event()
         self._draining = False
         self._tasks: set[asyncio.Task[None]] = set()
