@@ -156,7 +156,10 @@ class SipEndpoint:
     # ---- the loop ----------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Serve until ``stop``; then hang up what is left and close PJSIP."""
+        """Serve until ``stop``; then hang up what is left.
+
+        PJSIP is not closed: that takes seconds where a phone does not answer, and the process ends now.
+        """
         while not self._stopping:
             wait_ms = self._run_due()
             self._endpoint.libHandleEvents(wait_ms)
@@ -165,7 +168,6 @@ class SipEndpoint:
         while time.monotonic() < end:
             self._run_due()
             self._endpoint.libHandleEvents(20)
-        self._endpoint.libDestroy()
 
     def _run_due(self) -> int:
         """Run posted jobs and due timers; give the time until the next one, in ms."""
