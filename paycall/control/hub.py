@@ -43,6 +43,7 @@ from paycall.domain.ports import CaptureRules
 log = structlog.get_logger(__name__)
 
 COMMAND_TIMEOUT_S = 5.0
+CLOSE_S = 2.0
 Handler = Callable[[str, Event], Awaitable[None]]
 
 
@@ -91,6 +92,7 @@ class Hub:
         self._timeout_s = command_timeout_s
         self._connections: dict[str, _Connection] = {}
         self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._serving: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
     async def serve(self, address: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[None]:
@@ -101,8 +103,10 @@ class Hub:
         finally:
             server.close()
             for connection in list(self._connections.values()):
-                connection.writer.close()
+                connection.writer.transport.abort()
             await server.wait_closed()
+            if self._serving:  # before the loop is closed under them
+                await asyncio.wait(self._serving, timeout=CLOSE_S)
 
     def cells(self) -> list[CellView]:
         """Who is connected now."""
@@ -166,6 +170,9 @@ class Hub:
             del self._waiting[command.command_id]
 
     async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in one
+        self._serving.add(task)
         connection: _Connection | None = None
         try:
             connection = await self._greet(reader, writer)
@@ -188,6 +195,7 @@ class Hub:
                 del self._connections[connection.sender_id]
                 log.info("cell_disconnected", cell_id=connection.sender_id)
             writer.close()
+            self._serving.discard(task)
 
     async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> _Connection:
         frame = await read_frame(reader) or {}
