@@ -61,6 +61,6 @@ def energy_without_hum(
     steady = np.ones(number.size, dtype=bool)
     for then in reference:
         steady &= (5.0 * then < now * rules.MAX_HUM_CHANGE) & (now < 5.0 * then * rules.MAX_HUM_CHANGE)
-    rest = (windows.energies[judged % windows.size, place] - low) * whole
+    rest = (windows.energy(judged, channel) - low) * whole
     without = rest[0] + rest[1] + rest[2] + rest[3] + rest[4]
     return np.where(steady, without, np.inf)

@@ -18,7 +18,7 @@ from dsp import rules
 from dsp.checks import Floats
 from dsp.goertzel import POWER_TO_PEAK_SQUARED, WINDOW
 from dsp.hum import energy_without_hum
-from dsp.windows import DEPTH, Indices, Windows
+from dsp.windows import DEPTH, Indices, Singles, Windows
 
 SPAN: Final = 5  # windows judged together: 60 ms of sound
 _BACK: Final = np.arange(SPAN)[:, None]
@@ -62,8 +62,8 @@ class _Candidates:
     number: Indices
     channel: Indices
     tone: Indices  # (2, n): rows of the low and of the high tone
-    power: Floats  # (5, 2, n)
-    relative: Floats  # (5, n): amplitude against the loudest window
+    power: Singles  # (5, 2, n)
+    relative: Singles  # (5, n): amplitude against the loudest window
     steps: Floats
 
     def only(self, kept: Indices) -> _Candidates:
@@ -139,7 +139,7 @@ def evidence(windows: Windows, suspects: Suspects) -> Evidence:
 
 def _long_enough(windows: Windows, suspects: Suspects) -> _Candidates:
     number, channel, tone = suspects.number, suspects.channel, suspects.tone
-    power = windows.powers[((number - _BACK) % windows.size)[:, None], tone, channel]
+    power = windows.power((number - _BACK)[:, None], tone, channel)
     relative = np.sqrt((power / power.max(axis=0)).min(axis=1))
     steps = _sum5(relative)
     all_of_them = _Candidates(number, channel, tone, power, relative, steps)
@@ -151,9 +151,7 @@ def _on_frequency(windows: Windows, candidates: _Candidates) -> tuple[_Candidate
 
     Also returns, shape ``(2, n)``, how much of a tone's power is left beside its nominal frequency.
     """
-    rings = ((candidates.number - _BACK) % windows.size)[:, None]
-    re = windows.tones[rings, candidates.tone, candidates.channel]
-    im = windows.tones[rings, 8 + candidates.tone, candidates.channel]
+    re, im = windows.vector((candidates.number - _BACK)[:, None], candidates.tone, candidates.channel)
     along = _sum4(re[:-1] * re[1:] + im[:-1] * im[1:])
     across = _sum4(im[:-1] * re[1:] - re[:-1] * im[1:])
     length = _sum4(np.sqrt(candidates.power[:-1] * candidates.power[1:]))
@@ -161,6 +159,8 @@ def _on_frequency(windows: Windows, candidates: _Candidates) -> tuple[_Candidate
     turn = along * rules.ADVANCE_COS[candidates.tone] + across * rules.ADVANCE_SIN[candidates.tone]
     steady = (turn >= rules.MIN_TURN_COS[candidates.tone] * size) & (size >= rules.MIN_STEADINESS * length)
     kept = np.flatnonzero(steady[0] & steady[1])
+    if not kept.size:
+        return candidates.only(kept), size[:, kept]
     cosine = turn[:, kept] / size[:, kept]
     droop = np.full_like(cosine, rules.DROOP[0])
     for coefficient in rules.DROOP[1:]:
@@ -174,7 +174,7 @@ def _pure(windows: Windows, candidates: _Candidates, droop: Floats) -> tuple[_Ca
     whole = candidates.relative > _WHOLE
     power = _sum5(candidates.power * whole[:, None])
     groups = _sum5(windows.groups[rings, :, candidates.channel] * whole[:, :, None]).T
-    energy = _sum5(windows.energies[rings, candidates.channel] * whole)
+    energy = _sum5(windows.energy(candidates.number - _BACK, candidates.channel) * whole)
     alone = power >= rules.MIN_DOMINANCE * groups
     corrected = power / droop
     tones = (corrected[0] + corrected[1]) * _POWER_TO_ENERGY
@@ -192,8 +192,8 @@ def _pure(windows: Windows, candidates: _Candidates, droop: Floats) -> tuple[_Ca
 
 def _is_echo(windows: Windows, candidates: _Candidates, loudest: Floats) -> NDArray[np.bool_]:
     """Both tones are the weak repetition of a key that was just there."""
-    rings = ((candidates.number - _BACK_ECHO) % windows.size)[:, None]
-    before = windows.powers[rings, candidates.tone, candidates.channel].max(axis=0)
+    earlier = (candidates.number - _BACK_ECHO)[:, None]
+    before = windows.power(earlier, candidates.tone, candidates.channel).max(axis=0)
     weaker = loudest < rules.MAX_ECHO * before
     return np.asarray(weaker[0] & weaker[1])
 
@@ -212,9 +212,8 @@ def missing_steps(windows: Windows, first: int, channel: Indices, symbol: Indice
         By the rule that bridges drops (less than 4 dB is nothing), and plainly.
     """
     steps = np.arange(symbol.shape[0])[:, None]
-    rings = ((first + steps - _BACK_LOUDEST) % windows.size)[:, None]
     tone = np.stack([symbol // 4, 4 + symbol % 4])
-    power = windows.powers[rings, tone, channel]
+    power = windows.power((first + steps - _BACK_LOUDEST)[:, None], tone, channel)
     amplitude = np.sqrt(power[:SPAN] / np.maximum(power.max(axis=0), _FLOOR))
     left = 0.5 * (amplitude[:, 0] + amplitude[:, 1])
     bridged = 1.0 - np.minimum(left * (1.0 / rules.PRESENT), 1.0)

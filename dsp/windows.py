@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dsp.checks import Pcm
+from dsp.checks import Floats, Pcm
 from dsp.goertzel import BLOCK, block_sums
 
 Indices = NDArray[np.intp]
@@ -29,8 +29,6 @@ class Windows:
     powers : ndarray, shape ``(size, 8, channels)``
     groups : ndarray, shape ``(size, 2, channels)``
         Sum of the four low and of the four high powers.
-    energies : ndarray, shape ``(size, channels)``
-        Sum of the squares of the window's 160 samples.
     blocks : ndarray of int16, shape ``(size, channels, 80)``
     """
 
@@ -42,10 +40,8 @@ class Windows:
         self.tones = np.zeros((self.size, 16, channels), dtype=np.float32)
         self.powers = np.zeros((self.size, 8, channels), dtype=np.float32)
         self.groups = np.zeros((self.size, 2, channels), dtype=np.float32)
-        self.energies = np.zeros((self.size, channels))
         self.blocks = np.zeros((self.size, channels, BLOCK), dtype=np.int16)
         self._first_half = np.zeros((1, 16, channels), dtype=np.float32)
-        self._block_energy = np.zeros((1, channels))
         self._possible = np.zeros((1, channels), dtype=bool)
 
     def append(self, blocks: Pcm) -> int:
@@ -58,8 +54,6 @@ class Windows:
     def _append(self, blocks: Pcm) -> None:
         first, steps = self.next, blocks.shape[1]
         ordered = blocks.transpose(1, 0, 2)
-        samples = ordered.astype(np.float64, order="C")
-        block_energy = np.vecdot(samples, samples)  # integers below 2**53: exact in any order
         sums = block_sums(ordered)
         rows = self._rows(first, steps)
         tones = sums[:, 16:] + np.concatenate([self._first_half, sums[:-1, :16]])
@@ -68,16 +62,37 @@ class Windows:
         self.tones[rows] = tones
         self.powers[rows] = powers
         self.groups[rows] = _group_sums(powers)
-        self.energies[rows] = block_energy + np.concatenate([self._block_energy, block_energy[:-1]])
         self.blocks[rows] = ordered
         self._first_half = sums[-1:, :16].copy()
-        self._block_energy = block_energy[-1:]
         self.next = first + steps
 
     def latest(self, first: int) -> tuple[Singles, Singles]:
         """Powers ``(steps, 8, channels)`` and group sums ``(steps, 2, channels)`` since ``first``."""
         rows = self._rows(first, self.next - first)
         return self.powers[rows], self.groups[rows]
+
+    def power(self, number: Indices, tone: Indices, channel: Indices) -> Singles:
+        """Power of ``tone`` in the windows ``number``, for index arrays that broadcast together."""
+        place = (number % self.size) * (8 * self.channels) + (tone * self.channels + channel)
+        return self.powers.take(place)
+
+    def vector(self, number: Indices, tone: Indices, channel: Indices) -> tuple[Singles, Singles]:
+        """Real and imaginary part of ``tone``, for index arrays that broadcast together."""
+        place = (number % self.size) * (16 * self.channels) + (tone * self.channels + channel)
+        return self.tones.take(place), self.tones.take(place + 8 * self.channels)
+
+    def energy(self, number: Indices, channel: Indices) -> Floats:
+        """Sum of the squares of the 160 samples of each window, shape as ``number``.
+
+        Parameters
+        ----------
+        number : ndarray of intp, shape ``(steps, n)``
+            In each column one window and the ones before it, the latest first.
+        """
+        blocks = np.concatenate([number, number[-1:] - 1]) % self.size
+        samples = self.blocks[blocks, channel].astype(np.float64)
+        energy = np.vecdot(samples, samples)  # integers below 2**53: exact in any order
+        return np.asarray(energy[:-1] + energy[1:])
 
     def twice_running(self, possible: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Where ``possible``, shape ``(steps, channels)``, holds for the window before, too."""

@@ -156,7 +156,9 @@ def talk_off() -> None:
             power = windows.powers[back[:, None], suspects.tone, 0]
             relative = np.sqrt((power / power.max(axis=0)).min(axis=1))
             whole = (relative > 0.8) * (relative.sum(axis=0) >= rules.MIN_TONE_STEPS)
-            energy = (windows.energies[back, 0] * whole).sum(axis=0)
+            energy = (
+                windows.energy(suspects.number - np.arange(SPAN)[:, None], suspects.channel) * whole
+            ).sum(axis=0)
             tones = (power.sum(axis=1) * whole).sum(axis=0) * POWER_TO_PEAK_SQUARED / 2 * WINDOW
             found.append(tones[energy > 0] / energy[energy > 0])
         return np.concatenate(found)
