@@ -166,12 +166,20 @@ def _masked_row(found: measure.Masked) -> tuple[object, ...]:
     return found.keys, found.spandsp, _percent(found.matched / found.keys), f"{residual:.0f}", f"{worst:.0f}"
 
 
-def calls(channels: int, seconds: int, keyed: bool) -> np.ndarray:
-    """Calls of recorded speech; ``keyed``: each has one string of 17 keys somewhere, spoken around."""
+# What the channels carry: name, suffix of the figures, and which channels key a string of 17 keys.
+MATERIAL = (
+    ("calls: in 30 s every sixth keys 17", "", 6),
+    ("speech only", "_speech", 0),
+    ("every call keys 17 in 30 s", "_dense", 1),
+)
+
+
+def calls(channels: int, seconds: int, every: int) -> np.ndarray:
+    """Calls of recorded speech; every ``every``-th (0: none) has a string of 17 keys somewhere."""
     line = np.concatenate(list(speech.tapes(channels * seconds / 3600, music=False, stride=3)))
     size = seconds * RATE
     out = np.resize(line, (channels, size)).copy()
-    for channel in range(channels if keyed else 0):
+    for channel in range(0, channels, every) if every else ():
         rng = measure.generator("calls", channel)
         wave = np.clip(np.rint(key_string(rng).wave), -32768, 32767).astype(np.int16)[: size // 2]
         at = int(rng.integers(0, size - wave.size))
@@ -198,8 +206,8 @@ def throughput(report: Report, seconds: int) -> Figures:
     ]
     figures: Figures = {}
     for channels in (1, 16, 256):
-        for keyed in (True, False):
-            audio = calls(channels, seconds * max(64 // channels, 1), keyed)
+        for material, suffix, every in MATERIAL:
+            audio = calls(channels, seconds * max(16 // channels, 1), every)
             length = audio.size / RATE
             for fed, ours_block, theirs_block in (
                 ("20 ms ticks", 160, 160),
@@ -211,11 +219,10 @@ def throughput(report: Report, seconds: int) -> Figures:
                     for _ in range(5)
                 ]
                 ours, theirs = (min(column) for column in zip(*pairs, strict=True))
-                material = "17 keys a call" if keyed else "speech only"
                 speeds = (f"{length / ours:,.0f}", f"{length / theirs:,.0f}", f"{theirs / ours:.2f}")
                 rows.append((channels, material, fed, *speeds))
                 kind = "stream" if ours_block == 160 else "block"
-                figures[f"{kind}_ratio_{channels}{'' if keyed else '_speech'}"] = theirs / ours
+                figures[f"{kind}_ratio_{channels}{suffix}"] = theirs / ours
     report.say("### Throughput, one thread")
     report.say()
     report.say("spandsp's figure is its C code alone: the cost of the ctypes calls is taken off.")
@@ -225,7 +232,7 @@ def throughput(report: Report, seconds: int) -> Figures:
 
 
 def frame_cost(report: Report) -> Figures:
-    audio = calls(1, 60, keyed=True)[0]
+    audio = calls(1, 60, every=1)[0]
     frames = [audio[at : at + 160].copy() for at in range(0, audio.size, 160)]
 
     def run(step: Callable[[np.ndarray], object]) -> float:
