@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from paycall.domain.card import Brand
-from paycall.domain.errors import AcquirerFault, NotSentError, RefusedRequestError, SettingsError
+from paycall.domain.errors import SettingsError
 from paycall.domain.money import CURRENCIES, Money
 
 _NAMES = frozenset({"acquirer", "currencies", "brands", "at_least_minor", "at_most_minor"})
@@ -65,14 +65,10 @@ class Routing:
     def candidates(self, money: Money, brand: Brand | None) -> tuple[str, ...]:
         """The acquirers that take this payment, in order, each once.
 
-        The second is for a payment that the first certainly did not charge (see ``may_try_next``).
+        The second is for a payment with which the first was certainly not reached (``NotSentError``). A request that
+        was refused stays refused: a wrong set-up is to be seen, not to be gone round.
         """
         return tuple(dict.fromkeys(route.acquirer for route in self._routes if route.takes(money, brand)))
-
-
-def may_try_next(fault: AcquirerFault) -> bool:
-    """Whether another acquirer may be asked: only where this one certainly did not charge."""
-    return isinstance(fault, NotSentError | RefusedRequestError)
 
 
 def _route(index: int, table: Mapping[str, Any], known: Collection[str]) -> Route:

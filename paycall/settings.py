@@ -168,6 +168,8 @@ class VaultSettings(Section):
     key_file: Path = Path("var/vault/keys.json")
     acquirer: str = "sandbox"
     acquirers: dict[str, dict[str, Any]] = Field(default_factory=dict, repr=False)  # may hold credentials
+    # Which acquirer gets which payment (gateway_adapters.routing checks them); none fits: ``acquirer``.
+    routes: tuple[dict[str, Any], ...] = ()
     acquirer_timeout_s: float = Field(default=30.0, gt=0, le=120)
     retry_limits: Literal["live", "always"] = "live"
     security_code_minutes: float = Field(default=5.0, gt=0, le=5)

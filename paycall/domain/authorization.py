@@ -79,6 +79,19 @@ class OperationResult:
 
 
 @dataclass(frozen=True)
+class CardRetry:
+    """How often the card's network lets it be tried still.
+
+    ``left`` is None where the network has no limit; ``again_at`` (ISO 8601) is when it is ``allowed`` again, None if
+    it is now, or never.
+    """
+
+    allowed: bool
+    left: int | None = None
+    again_at: str | None = None
+
+
+@dataclass(frozen=True)
 class CardSummary:
     """What anybody outside the card data zone may know of a card."""
 
@@ -88,3 +101,4 @@ class CardSummary:
     expiry: str | None = None
     has_security_code: bool = False
     security_code_seconds_left: float | None = None
+    retry: CardRetry | None = None

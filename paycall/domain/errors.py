@@ -10,6 +10,7 @@ for people.
     ├── InputError               what the other side sent is wrong; nothing was changed
     ├── NotFoundError            no such call, payment, token, operator
     ├── StateError               the command is known, but not in this state
+    │   └── RetryBudgetSpentError   the card's network allows no attempt for now; not sent
     ├── NotAllowedError          this caller may not do this
     ├── SettingsError            a setting is missing or wrong; the start stops
     ├── LinkError                the control link: malformed message, lost connection
@@ -57,6 +58,13 @@ class StateError(PaycallError):
 
     code = "wrong-state"
     text = "this cannot be done in the present state"
+
+
+class RetryBudgetSpentError(StateError):
+    """The card's network lets it be tried no more for now; nothing was sent."""
+
+    code = "retry-budget"
+    text = "the card may not be tried any more for now"
 
 
 class NotAllowedError(PaycallError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -258,6 +259,7 @@ class CallEvents:
         if _captured(session, payment_id) != before:
             return False
         row.brand, row.last4, row.expiry = card.brand, card.last4, card.expiry
+        row.card_retry = asdict(card.retry) if card.retry else None
         row.code_expires_at = None
         if card.security_code_seconds_left is not None:
             row.code_expires_at = self._context.now() + timedelta(seconds=card.security_code_seconds_left)

@@ -299,6 +299,14 @@ class Step(Answer):
     fields: list[CardField]
 
 
+class CardRetry(Answer):
+    """How often the card's network lets the captured card be tried still; ``left`` null: no limit."""
+
+    allowed: bool
+    left: int | None
+    again_at: datetime | None = Field(description="when it is allowed again; null: it is now, or never")
+
+
 class Payment(Answer):
     """A payment with its fields, attempts and operations."""
 
@@ -321,6 +329,7 @@ class Payment(Answer):
     card: Card | None
     token: str | None
     security_code_seconds_left: float | None
+    retry: CardRetry | None
     attempts: list[Attempt]
     operations: list[Operation]
     refunded_minor: int

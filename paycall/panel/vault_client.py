@@ -15,6 +15,7 @@ import httpx
 from paycall.domain.authorization import (
     AuthorizationRequest,
     AuthorizationResult,
+    CardRetry,
     CardSummary,
     OperationOutcome,
     OperationResult,
@@ -28,6 +29,7 @@ from paycall.domain.errors import (
     NotSentError,
     PaycallError,
     RefusedRequestError,
+    RetryBudgetSpentError,
     SecurityCodeGoneError,
     SettingsError,
     StateError,
@@ -41,7 +43,14 @@ _QUICK_S = 5.0
 _PATIENT_S = 90.0
 _ERRORS: dict[str, type[PaycallError]] = {
     error.code: error
-    for error in (NotFoundError, NotSentError, RefusedRequestError, SecurityCodeGoneError, StateError)
+    for error in (
+        NotFoundError,
+        NotSentError,
+        RefusedRequestError,
+        RetryBudgetSpentError,
+        SecurityCodeGoneError,
+        StateError,
+    )
 }
 _WEBHOOK_ERRORS: dict[int, type[PaycallError]] = {
     403: NotAllowedError,
@@ -182,8 +191,9 @@ def _card(data: Mapping[str, Any]) -> CardSummary:
             expiry=data["expiry"],
             has_security_code=data["has_security_code"],
             security_code_seconds_left=data["security_code_seconds_left"],
+            retry=CardRetry(**data["retry"]) if data.get("retry") else None,
         )
-    except KeyError:
+    except (KeyError, TypeError):
         raise VaultUnavailableError("the vault's answer was not understood") from None
 
 

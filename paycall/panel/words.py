@@ -104,6 +104,7 @@ ATTEMPT_ERRORS: dict[str, str] = {
     "refused-request": N_(
         "The acquirer refused our request: a supervisor has to look at the set-up. Nothing was charged."
     ),
+    "retry-budget": N_("This card's network allows no further attempt for now. Ask for another card."),
     "security-code-gone": N_("The security code is no longer there. Ask the caller to key it again."),
     "not-found": N_("The vault does not have this card any more. Take the card again."),
     "wrong-state": N_("The vault could not charge this card. Take the card again."),

@@ -179,6 +179,7 @@ class PaymentRow(Base):
     last4: Mapped[str | None]
     expiry: Mapped[str | None]
     code_expires_at: Mapped[datetime | None]
+    card_retry: Mapped[dict[str, Any] | None]
     decision_deadline: Mapped[datetime | None]
     settle_at: Mapped[datetime | None]
     refunded_minor: Mapped[Minor] = mapped_column(default=0)

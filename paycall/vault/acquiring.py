@@ -12,8 +12,11 @@ from typing import Any, TypeVar
 
 import structlog
 
+from gateway_adapters.routing import Routing
+from paycall.domain.card import Brand
 from paycall.domain.card_ports import Acquirer, Card
 from paycall.domain.errors import NoAnswerError, NotSentError, RefusedRequestError
+from paycall.domain.money import Money
 from paycall.domain.secret import SecurityCode
 from paycall.vault.cards import PlainCard
 from paycall.vault.hardening import Forgetting
@@ -25,16 +28,26 @@ _Answer = TypeVar("_Answer")
 class Acquirers:
     """The adapters of a site by name, each call limited in time.
 
-    ``default`` names the one that new authorizations go to.
+    ``routing`` says which ones a new authorization may go to; where no route fits, it is ``default``.
     """
 
     def __init__(
-        self, adapters: Mapping[str, Acquirer], default: str, limit_s: float, forgetting: Forgetting
+        self,
+        adapters: Mapping[str, Acquirer],
+        default: str,
+        limit_s: float,
+        forgetting: Forgetting,
+        routing: Routing | None = None,
     ) -> None:
         self._forgetting = forgetting
         self._adapters = dict(adapters)
         self._limit_s = limit_s
-        self.default = default
+        self._default = default
+        self._routing = routing or Routing(())
+
+    def for_payment(self, money: Money, brand: Brand | None) -> tuple[str, ...]:
+        """The acquirers to ask, one after the other: the next only where the one before certainly did not charge."""
+        return self._routing.candidates(money, brand) or (self._default,)
 
     def named(self, name: str) -> Acquirer:
         """The adapter; ``RefusedRequestError`` if the site no longer has it."""

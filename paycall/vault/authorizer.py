@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from paycall.audit import Entry
 from paycall.domain.authorization import AuthorizationRequest, AuthorizationResult
+from paycall.domain.card import Brand
 from paycall.domain.card_ports import Card
 from paycall.domain.errors import (
     NoAnswerError,
@@ -29,6 +30,7 @@ from paycall.domain.errors import (
 from paycall.domain.ports import Clock
 from paycall.vault.acquiring import Acquirers, card_for_adapter, wipe
 from paycall.vault.attempts import FIRST_PAUSE_S, Attempt, answered
+from paycall.vault.budgets import RetryBudgets
 from paycall.vault.codes import SecurityCodes
 from paycall.vault.store import Store
 from paycall.vault.tokenizer import Actor, Tokenizer
@@ -45,12 +47,14 @@ class Authorizer:
         tokenizer: Tokenizer,
         codes: SecurityCodes,
         acquirers: Acquirers,
+        budgets: RetryBudgets,
         clock: Clock,
     ) -> None:
         self._store = store
         self._tokenizer = tokenizer
         self._codes = codes
         self._acquirers = acquirers
+        self._budgets = budgets
         self._clock = clock
         self._in_flight: dict[str, tuple[AuthorizationRequest, asyncio.Task[AuthorizationResult]]] = {}
 
@@ -68,6 +72,8 @@ class Authorizer:
             If the payment has no such card.
         StateError
             If the payment has a live authorization, or the attempt id was used for something else.
+        RetryBudgetSpentError
+            If the card's network lets it be tried no more for now.
         SecurityCodeGoneError
             If a security code was keyed and is no longer in memory.
         NotSentError
@@ -117,22 +123,33 @@ class Authorizer:
             return begun
         attempt, card = begun
         try:
-            adapter = self._acquirers.named(attempt.acquirer)
-            result = await self._acquirers.ask(adapter.authorize(request, card))
-            after = answered(attempt, result)
-        except NotSentError:
-            await asyncio.to_thread(self._forget, attempt)
-            raise
-        except RefusedRequestError:
-            refused = replace(attempt, state="refused", next_try_at=None)
-            await asyncio.to_thread(self.record, refused, Actor("vault"))
-            raise
-        except NoAnswerError:
-            after = replace(attempt, state="unknown")
+            after = await self._ask(attempt, card)
         finally:
             wipe(card)
         await asyncio.to_thread(self.record, after, Actor("vault"))
         return after.result()
+
+    async def _ask(self, attempt: Attempt, card: Card) -> Attempt:
+        """Ask the payment's acquirer; the next one only where it was certainly not reached."""
+        others = iter(self._acquirers.for_payment(attempt.money, card.pan.brand)[1:])
+        while True:
+            try:
+                adapter = self._acquirers.named(attempt.acquirer)
+                return answered(attempt, await self._acquirers.ask(adapter.authorize(attempt.request, card)))
+            except NotSentError:
+                other = next(others, None)
+                if other is None:
+                    await asyncio.to_thread(self._forget, attempt)
+                    raise
+                attempt = replace(attempt, acquirer=other)
+                # Written before it is sent: whoever finds the row after a crash has to ask this one.
+                await asyncio.to_thread(self._reroute, attempt)
+            except RefusedRequestError:
+                refused = replace(attempt, state="refused", next_try_at=None)
+                await asyncio.to_thread(self.record, refused, Actor("vault"))
+                raise
+            except NoAnswerError:
+                return replace(attempt, state="unknown")
 
     def _begin(
         self, request: AuthorizationRequest, token: str, actor: Actor
@@ -167,7 +184,7 @@ class Authorizer:
             currency=request.money.currency,
             reference=request.reference,
             description=request.description,
-            acquirer=self._acquirers.default,
+            acquirer=self._acquirers.for_payment(request.money, Brand(row.brand) if row.brand else None)[0],
             carried_code=code is not None,
             created_at=now.isoformat(),
             next_try_at=(now + timedelta(seconds=FIRST_PAUSE_S)).isoformat(),
@@ -177,6 +194,8 @@ class Authorizer:
                 current = self._store.card_of(connection, request.payment_id)
                 if current is None or current.token != token:
                     raise NotFoundError("the payment has no such card")
+                if self._store.live_attempt_of(connection, request.payment_id) is None:
+                    self._budgets.check(connection, current)
                 self._store.put_attempt(connection, attempt)
                 entry = Entry(actor.role, "authorize", attempt.attempt_id, "sending", actor.source)
                 self._store.note(connection, entry, now)
@@ -188,6 +207,12 @@ class Authorizer:
         with self._store.reading() as connection:
             if self._store.live_attempt_of(connection, payment_id) is not None:
                 raise StateError("the payment has an authorization already")
+
+    def _reroute(self, attempt: Attempt) -> None:
+        with self._store.begin() as connection:
+            self._store.update_attempt(connection, attempt)
+            entry = Entry("vault", "authorize", attempt.attempt_id, f"not-sent, now {attempt.acquirer}")
+            self._store.note(connection, entry, self._clock.now())
 
     def _forget(self, attempt: Attempt) -> None:
         """Certainly not sent: no trace but the audit log, so that the same attempt may be tried again."""

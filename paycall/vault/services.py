@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
+from gateway_adapters.routing import Routing
 from paycall.audit import Entry
 from paycall.domain.card_ports import Acquirer
 from paycall.domain.errors import SettingsError, TamperedError, VaultUnavailableError
@@ -15,6 +16,7 @@ from paycall.domain.ports import Clock
 from paycall.settings import SiteSettings, VaultSettings
 from paycall.vault.acquiring import Acquirers
 from paycall.vault.authorizer import Authorizer
+from paycall.vault.budgets import RetryBudgets
 from paycall.vault.codes import SecurityCodes
 from paycall.vault.hardening import Forgetting
 from paycall.vault.keys import KeyRing, open_provider
@@ -47,10 +49,17 @@ class Services:
         self.ring = KeyRing(open_provider(settings), site.name)
         self.codes = SecurityCodes(settings.security_code_minutes * 60, clock.monotonic)
         self._forgetting = Forgetting()
-        self.acquirers = Acquirers(adapters, settings.acquirer, settings.acquirer_timeout_s, self._forgetting)
+        routing = Routing.from_settings(settings.routes, set(adapters))
+        self.acquirers = Acquirers(
+            adapters, settings.acquirer, settings.acquirer_timeout_s, self._forgetting, routing
+        )
         rules = TokenizerRules(live=site.mode == "live", keep_s=settings.one_time_token_hours * 3600)
         self.tokenizer = Tokenizer(self.store, self.ring, site.name, self.codes, clock, rules)
-        self.authorizer = Authorizer(self.store, self.tokenizer, self.codes, self.acquirers, clock)
+        counting = site.mode == "live" or settings.retry_limits == "always"
+        self.budgets = RetryBudgets(self.store, clock, counting=counting)
+        self.authorizer = Authorizer(
+            self.store, self.tokenizer, self.codes, self.acquirers, self.budgets, clock
+        )
         self.operations = Operations(self.store, self.acquirers, clock)
         self.resolver = Resolver(self.store, self.tokenizer, self.codes, self.acquirers, clock)
         self.webhooks = Webhooks(self.store, self.acquirers, self.codes, clock)

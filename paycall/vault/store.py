@@ -166,6 +166,15 @@ class Store:
         same = sa.and_(attempts.c.acquirer_reference == reference, attempts.c.acquirer == acquirer)
         return _one(connection, sa.select(attempts).where(same), Attempt)
 
+    def declines_of(self, connection: sa.Connection, fingerprint: bytes, since: str) -> list[tuple[str, str]]:
+        """When this card was declined since then, and how (JSON), over all payments."""
+        query = sa.select(attempts.c.created_at, attempts.c.decline).where(
+            attempts.c.fingerprint == fingerprint,
+            attempts.c.created_at > since,
+            attempts.c.decline.is_not(None),
+        )
+        return [(row.created_at, row.decline) for row in connection.execute(query)]
+
     def delete_attempt(self, connection: sa.Connection, attempt_id: str) -> None:
         """Remove an attempt that was certainly never sent, so that its key is free again."""
         same = sa.and_(attempts.c.attempt_id == attempt_id, attempts.c.next_try_at.is_not(None))

@@ -22,6 +22,7 @@ from paycall.control import messages as m
 from paycall.domain.authorization import (
     AuthorizationRequest,
     AuthorizationResult,
+    CardRetry,
     CardSummary,
     OperationOutcome,
     OperationResult,
@@ -93,6 +94,7 @@ class FakeVault:
         self.down = False
         self.lose_answers = False
         self.gate: asyncio.Event | None = None
+        self.retry: CardRetry | None = None
         self.operation_outcome = OperationOutcome.DONE
 
     def store(self, payment_id: str, name: Field, value: str) -> str:
@@ -130,6 +132,7 @@ class FakeVault:
             expiry=f"{expiry[:2]}/{expiry[2:]}" if expiry else None,
             has_security_code=left is not None,
             security_code_seconds_left=left,
+            retry=self.retry,
         )
 
     async def authorize(self, request: AuthorizationRequest, token: str) -> AuthorizationResult:

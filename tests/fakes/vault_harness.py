@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
+from paycall.domain.card_ports import Acquirer
 from paycall.domain.ids import new_id
 from paycall.settings import SiteSettings, VaultSettings
 from paycall.vault.app import VaultApps, create_apps
@@ -48,6 +49,7 @@ class VaultHarness:
     acquirer: FakeAcquirer = field(default_factory=FakeAcquirer)
     clock: ShiftedClock = field(default_factory=ShiftedClock)
     changes: dict[str, Any] = field(default_factory=dict)
+    others: dict[str, FakeAcquirer] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.key_file = self.directory / "vault" / "keys.json"
@@ -63,7 +65,8 @@ class VaultHarness:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Client]:
         site = SiteSettings(mode=self.mode)  # type: ignore[arg-type]  # a test's word
-        apps = create_apps(self.settings, site, adapters={"sandbox": self.acquirer}, clock=self.clock)
+        adapters: dict[str, Acquirer] = {"sandbox": self.acquirer, **self.others}
+        apps = create_apps(self.settings, site, adapters=adapters, clock=self.clock)
         await apps.start()
         try:
             async with (

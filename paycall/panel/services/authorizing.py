@@ -8,7 +8,7 @@ guessed. All of it starts again from the database when the panel was restarted i
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 import structlog
@@ -185,6 +185,8 @@ class AuthorizationService:
         if changed is None:
             return
         payment_id, settle = changed
+        if result.outcome is Outcome.DECLINED:
+            await self._note_retry(payment_id)
         await self._context.show_payment(payment_id)
         if result.outcome is Outcome.APPROVED:
             self._captures.end_soon(payment_id)
@@ -238,6 +240,23 @@ class AuthorizationService:
         if settings.settlement == "delayed":
             row.settle_at = now + timedelta(hours=settings.settlement_delay_hours)
         return settings.settlement == "immediate"
+
+    async def _note_retry(self, payment_id: str) -> None:
+        """Whether this card may be tried again: the operator learns it with the decline."""
+        try:
+            card = await self._context.deps.vault.card(payment_id)
+        except VaultError:
+            return  # the vault refuses what its network does not allow in any case
+        if card is None or card.retry is None:
+            return
+        retry = asdict(card.retry)
+
+        def record(session: Session) -> None:
+            row = payment_for_change(session, payment_id)
+            if row.token == card.token:
+                row.card_retry = retry
+
+        await self._context.write(record)
 
     async def _not_sent(self, attempt_id: str, code: str, *, code_gone: bool = False) -> None:
         """Certainly not charged: the operator may try again."""

@@ -99,6 +99,7 @@ def payment_view(
         "card": card,
         "token": row.token,
         "security_code_seconds_left": code_left,
+        "retry": row.card_retry,
         "attempts": [_attempt_view(attempt) for attempt in attempts],
         "operations": [_operation_view(operation) for operation in operations],
         "refunded_minor": row.refunded_minor,

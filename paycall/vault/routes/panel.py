@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request, Response
@@ -70,8 +71,9 @@ class OperationBody(_Body):
 
 @router.get("/v1/payments/{payment_id}/card")
 async def card(payment_id: Identifier, services: ServicesDependency) -> CardSummary:
-    """Brand, last four, expiry and how long the security code still lives."""
-    return await asyncio.to_thread(services.tokenizer.summary, payment_id)
+    """Brand, last four, expiry, how long the security code still lives, how often the card may be tried."""
+    summary = await asyncio.to_thread(services.tokenizer.summary, payment_id)
+    return replace(summary, retry=await asyncio.to_thread(services.budgets.told, payment_id))
 
 
 @router.delete("/v1/payments/{payment_id}", status_code=204)

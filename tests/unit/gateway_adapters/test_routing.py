@@ -1,4 +1,4 @@
-"""Routing: by currency, brand and amount; a second acquirer only where the first certainly did not charge."""
+"""Routing: which acquirers take a payment, by currency, brand and amount."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from gateway_adapters.routing import Routing, may_try_next
+from gateway_adapters.routing import Routing
 from paycall.domain.card import Brand
-from paycall.domain.errors import NoAnswerError, NotSentError, RefusedRequestError, SettingsError
+from paycall.domain.errors import SettingsError
 from paycall.domain.money import Money
 
 KNOWN = ("iso8583", "stripe", "adyen")
@@ -44,12 +44,6 @@ def test_the_first_route_that_fits_then_the_next(
 def test_nothing_fits() -> None:
     routing = Routing.from_settings(ROUTES[:1], KNOWN)
     assert routing.candidates(Money(100, "EUR"), Brand.VISA) == ()
-
-
-def test_the_next_acquirer_only_where_nothing_was_charged() -> None:
-    assert may_try_next(NotSentError())
-    assert may_try_next(RefusedRequestError())
-    assert not may_try_next(NoAnswerError())
 
 
 @pytest.mark.parametrize(

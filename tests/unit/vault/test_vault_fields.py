@@ -25,6 +25,7 @@ def test_a_card_is_summed_up_without_its_number(vault: VaultHarness) -> None:
                 "last4": "4242",
                 "expiry": "12/31",
                 "has_security_code": True,
+                "retry": {"allowed": True, "left": None, "again_at": None},
             }
 
     asyncio.run(main())
