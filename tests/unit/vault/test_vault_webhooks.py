@@ -31,6 +31,7 @@ class LaterAcquirer(FakeAcquirer):
 
     events: dict[str, WebhookEvent] = field(default_factory=dict)
     silent: bool = False
+    reversals: list[str] = field(default_factory=list)
 
     def verify_webhook(self, headers: Mapping[str, str], body: bytes, now: float) -> list[WebhookEvent]:
         if headers.get("signature") != "right":
@@ -44,6 +45,10 @@ class LaterAcquirer(FakeAcquirer):
 
     async def look_up(self, attempt_id: str) -> AuthorizationResult | None:
         return AuthorizationResult(Outcome.UNKNOWN, self.name)
+
+    async def reverse(self, key: str, attempt_id: str, money: Money) -> OperationResult:
+        self.reversals.append(key)
+        return OperationResult(OperationOutcome.PENDING)
 
     async def authorize(self, request: Any, card: Card) -> AuthorizationResult:
         result = await super().authorize(request, card)
@@ -137,6 +142,30 @@ def test_an_unknown_authorization_becomes_known_and_an_event_never_reopens_it(
             assert (await client.attempt(attempt_id))["outcome"] == "approved"
             card = (await client.panel.get(f"/v1/payments/{payment_id}/card")).json()
             assert not card["has_security_code"], "it is answered: the code goes"
+
+    asyncio.run(main())
+
+
+def test_a_reversal_that_was_only_received_is_done_by_its_webhook(
+    vault: VaultHarness, acquirer: LaterAcquirer
+) -> None:
+    async def main() -> None:
+        acquirer.silent = True
+        async with vault.running() as client:
+            payment_id, token = await client.capture()
+            attempt_id = new_id("att")
+            assert (await client.authorize(payment_id, token, attempt_id)).json()["outcome"] == "unknown"
+            vault.clock.ahead_s = 400  # the code is gone: from now on it is looked up, then reversed
+            async with asyncio.timeout(8):
+                while not acquirer.reversals:
+                    await asyncio.sleep(0.05)
+                    vault.clock.ahead_s += 60
+            assert (await client.attempt(attempt_id))["outcome"] == "unknown"
+            acquirer.events["undone"] = WebhookEvent(
+                "undone", WebhookKind.REVERSAL, acquirer.reversals[0], "psp", outcome=DONE
+            )
+            assert (await deliver(client, "undone")).status_code == 204
+            assert (await client.attempt(attempt_id))["outcome"] == "reversed"
 
     asyncio.run(main())
 
