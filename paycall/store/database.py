@@ -15,7 +15,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from paycall.domain.errors import SettingsError
@@ -35,10 +35,14 @@ def open_database(url: str) -> Engine:
     Raises
     ------
     SettingsError
-        If the address is not one that this version understands.
+        If the address is not one that this version understands, or the database cannot be opened.
     """
     engine = make_engine(url)
-    migrate(engine)
+    try:
+        migrate(engine)
+    except SQLAlchemyError:  # its text holds the address
+        engine.dispose()
+        raise SettingsError("setting panel.database_url: the database cannot be opened") from None
     return engine
 
 
@@ -46,15 +50,15 @@ def make_engine(url: str) -> Engine:
     """An engine with the project's habits, without touching the tables."""
     try:
         parsed = make_url(url)
-    except ArgumentError:
-        raise SettingsError("the database's address cannot be read") from None
+    except (ArgumentError, ValueError):
+        raise SettingsError("setting panel.database_url: the address cannot be read") from None
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername == "sqlite":
         return _sqlite(parsed)
     if parsed.drivername == "postgresql+psycopg":
         return create_engine(parsed, hide_parameters=True, pool_pre_ping=True, pool_size=10, max_overflow=20)
-    raise SettingsError("the database must be sqlite or postgresql")
+    raise SettingsError("setting panel.database_url: the database must be sqlite or postgresql")
 
 
 def _sqlite(url: Any) -> Engine:

@@ -20,6 +20,7 @@ from alembic import command
 from alembic.config import Config
 
 from paycall.audit import Entry
+from paycall.domain.errors import SettingsError
 from paycall.vault.attempts import Attempt, Operation
 from paycall.vault.cards import StoredCard
 from paycall.vault.tables import LIVE_STATES, attempts, audit, cards, operations, own_keys, webhook_events
@@ -28,8 +29,17 @@ _Row = TypeVar("_Row")
 
 
 def make_engine(url: str) -> sa.Engine:
-    """An engine with the settings that the vault relies on; SQLite's directory is made (mode 0700)."""
-    engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=not url.startswith("sqlite"))
+    """An engine with the settings that the vault relies on; SQLite's directory is made (mode 0700).
+
+    Raises
+    ------
+    SettingsError
+        If the address cannot be read, or its driver is not there.
+    """
+    try:
+        engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=not url.startswith("sqlite"))
+    except (sa.exc.SQLAlchemyError, ValueError, ImportError):  # their texts hold the address
+        raise SettingsError("setting vault.database_url: the address cannot be read") from None
     if engine.dialect.name == "sqlite":
         if engine.url.database:
             Path(engine.url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -57,12 +67,21 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 
 
 def migrate(engine: sa.Engine) -> None:
-    """Bring the tables to the newest version."""
+    """Bring the tables to the newest version.
+
+    Raises
+    ------
+    SettingsError
+        If the database cannot be opened.
+    """
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    try:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except sa.exc.SQLAlchemyError:  # its text holds the address
+        raise SettingsError("setting vault.database_url: the database cannot be opened") from None
 
 
 class Store:
