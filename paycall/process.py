@@ -14,6 +14,8 @@ from typing import Any
 
 import uvicorn
 
+from paycall.domain.errors import SettingsError
+
 _PR_SET_PDEATHSIG = 1
 _GRACE_S = 3
 
@@ -30,8 +32,17 @@ def end_with_parent(sig: signal.Signals = signal.SIGTERM) -> None:
 
 
 def private_socket(path: Path) -> socket.socket:
-    """A listening Unix socket that only this user can open; a stale one is replaced."""
+    """A listening Unix socket that only this user can open; a stale one is replaced.
+
+    Raises
+    ------
+    SettingsError
+        If somebody listens on it already.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, contextlib.suppress(OSError):
+        probe.connect(str(path))
+        raise SettingsError(f"the socket {path} is in use: another process listens on it")
     path.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     mask = os.umask(0o177)

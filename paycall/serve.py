@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import os
 import secrets
 import signal
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from paycall.domain.errors import SettingsError
+from paycall.free_addresses import check_addresses
 from paycall.health import NAMES, is_ready
 from paycall.logs import configure_logs
 from paycall.settings import Settings, load_settings
@@ -25,11 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run everything until Ctrl-C; gives the exit code."""
-    config: Path | None = args.config
-    settings = load_settings(config)
+    settings = load_settings(args.config)
+    with _alone(settings.site.var):
+        check_addresses(settings)
+        return _serve(settings, args.config)
+
+
+def _serve(settings: Settings, config: Path | None) -> int:
     _say(f"preparing {settings.site.var}/")
     sign_in = prepare(settings)
-    (settings.site.var / "log").mkdir(parents=True, exist_ok=True)
     with (settings.site.var / "log" / "supervisor.log").open("a") as stream:
         configure_logs(settings.site.log_level, stream)
         supervisor = Supervisor(_children(settings, config))
@@ -37,8 +45,8 @@ def run(args: argparse.Namespace) -> int:
             signal.signal(sig, lambda *_: supervisor.request_stop())
         os.environ["PAYCALL_SUPERVISED"] = "1"
         try:
-            if not supervisor.start(START_S, _say):
-                return 1
+            if status := supervisor.start(START_S, _say):
+                return status
             _welcome(settings, sign_in)
             supervisor.watch()
         finally:
@@ -46,6 +54,33 @@ def run(args: argparse.Namespace) -> int:
             supervisor.stop()
         _say("stopped; everything is kept in " + str(settings.site.var) + "/")
     return 0
+
+
+@contextlib.contextmanager
+def _alone(var: Path) -> Iterator[None]:
+    """Hold the folder's lock: a second ``serve`` in it would take the first one's sockets away."""
+    _make_folder(var, var)
+    try:
+        fd = os.open(var / "serve.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError:
+        raise SettingsError(f"setting site.var: nothing can be written in {var}") from None
+    with os.fdopen(fd, "r+") as lock:  # it is kept: removing it would let two processes lock two files
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = lock.read().strip()
+            raise SettingsError(f"paycall is running already in {var}/ (process {holder})") from None
+        lock.truncate()
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _make_folder(folder: Path, var: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        raise SettingsError(f"setting site.var: the folder {var} cannot be made") from None
 
 
 def run_prepare(args: argparse.Namespace) -> int:
@@ -66,15 +101,15 @@ def prepare(settings: Settings) -> str:
 
     os.umask(0o077)
     var = settings.site.var
-    try:
-        for folder in ("", "run", "log", "panel", "vault", "sandbox"):
-            (var / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:
-        raise SettingsError(f"setting site.var: the folder {var} cannot be made") from None
+    for folder in ("", "run", "log", "panel", "vault", "sandbox"):
+        _make_folder(var / folder, var)
     if len(str(var.absolute())) > 80:
         raise SettingsError("setting site.var: the path is too long for the sockets in it (80 characters)")
-    if settings.vault.key_provider == "file" and not settings.vault.key_file.exists():
-        create_key_file(settings.vault.key_file)
+    try:
+        if settings.vault.key_provider == "file" and not settings.vault.key_file.exists():
+            create_key_file(settings.vault.key_file)
+    except OSError:
+        raise SettingsError("setting vault.key_file: the file cannot be made") from None
     issue(settings.site.certificates, ["localhost", "127.0.0.1"])
     if not settings.sandbox.api_key_file.exists():
         write_secret(settings.sandbox.api_key_file, secrets.token_urlsafe(24))

@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 
 STOP_S = 10.0
 YOUNG_S = 5.0
+_WRONG_SETTING = 2  # the exit code of paycall.cli for it
+_COMPLAINT = "paycall: "  # how a process that refuses to start begins its one line (paycall.cli)
 MAX_PAUSE_S = 10.0
 
 
@@ -38,12 +40,14 @@ class Child:
     failures: int = 0
     restart_at: float | None = None
     _log: IO[bytes] | None = field(default=None, repr=False)
+    _log_start: int = field(default=0, repr=False)
 
     def start(self) -> None:
         """Start the process, its output appended to its log file."""
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         if self._log is None:
             self._log = self.log_path.open("ab")
+        self._log_start = self.log_path.stat().st_size
         self.process = subprocess.Popen(
             self.command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, start_new_session=True
         )
@@ -53,6 +57,14 @@ class Child:
     def alive(self) -> bool:
         """Whether the process runs."""
         return self.process is not None and self.process.poll() is None
+
+    def complaint(self) -> str | None:
+        """What this run said on its way out: its own fixed text, and nothing else of the log."""
+        with self.log_path.open("rb") as written:
+            written.seek(self._log_start)
+            lines = written.read().decode("utf-8", "replace").splitlines()
+        said = [line.removeprefix(_COMPLAINT) for line in lines if line.startswith(_COMPLAINT)]
+        return said[-1] if said else None
 
     def close(self) -> None:
         """Release the log file."""
@@ -68,21 +80,40 @@ class Supervisor:
         self.children = children
         self._stopping = False
 
-    def start(self, timeout_s: float, progress: Callable[[str], None]) -> bool:
-        """Start all side by side and wait until each is ready; False if one did not come up in time."""
+    def start(self, timeout_s: float, progress: Callable[[str], None]) -> int:
+        """Start all side by side and wait until each is ready.
+
+        Returns
+        -------
+        int
+            0 if all are; 2 if one of them refused its settings; 1 if one did not come up for another reason.
+        """
         deadline = time.monotonic() + timeout_s
         for child in self.children:
             child.start()
         for child in self.children:
             progress(f"starting {child.name}")
-            while not child.ready():
+            # Alive first: somebody else may answer in the place of one that died.
+            while not (ready := child.alive() and child.ready()):
                 if self._stopping:
-                    return False
+                    return 1
                 if not child.alive() or time.monotonic() > deadline:
-                    progress(f"{child.name} did not start; its log is {child.log_path}")
-                    return False
+                    break
                 time.sleep(0.05)
-        return True
+            if not ready:
+                return self._failed(child, progress)
+        for child in self.children:
+            if not child.alive():
+                return self._failed(child, progress)
+        return 0
+
+    @staticmethod
+    def _failed(child: Child, progress: Callable[[str], None]) -> int:
+        refused = child.process is not None and child.process.poll() == _WRONG_SETTING
+        complaint = child.complaint()
+        why = f": {complaint}" if complaint else ""
+        progress(f"{child.name} did not start{why} (its log is {child.log_path})")
+        return _WRONG_SETTING if refused else 1
 
     def watch(self) -> None:
         """Restart what dies, until ``request_stop``."""
