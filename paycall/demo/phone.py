@@ -150,6 +150,7 @@ class Phone:
 
     def leg_ended(self, leg: _Leg, code: int) -> None:
         """The call is over: no use of it after this."""
+        leg.thisown = False  # pjsua2's destructor would hang up whatever call has its slot by then
         self.endpoint.keep_for_a_while(leg)
         if leg is not self._leg:  # one that was refused: there is another
             return

@@ -137,6 +137,8 @@ class Leg(pj.Call):  # type: ignore[misc]
         if info.state == pj.PJSIP_INV_STATE_DISCONNECTED:
             if self.alive:
                 self.alive = False
+                # pjsua2's destructor hangs up whatever call has the slot by then: the C++ part is never destroyed.
+                self.thisown = False
                 self.dialog = None
                 self._observer.on_dialog(self)
                 self._endpoint.keep_for_a_while(self)
