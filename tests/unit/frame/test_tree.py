@@ -29,7 +29,9 @@ def test_locks_pin_with_hashes_and_name_no_address(lock: str) -> None:
 
 
 def test_no_third_party_code_in_the_tree() -> None:
-    assert [f for f in tracked() if re.search(r"\.min\.(js|css)$|node_modules/|vendor/|\.whl$|\.so$", f)] == []
+    assert [
+        f for f in tracked() if re.search(r"\.min\.(js|css)$|node_modules/|vendor/|\.whl$|\.so$", f)
+    ] == []
 
 
 def test_the_readme_names_the_commands_that_the_makefile_has() -> None:
