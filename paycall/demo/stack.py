@@ -110,10 +110,10 @@ def start_stack(folder: Path, cells: int = 2, extra: str = "") -> Stack:
     folder.mkdir(parents=True, exist_ok=True)
     stack = Stack(
         folder=folder,
-        panel_port=_free_port(socket.SOCK_STREAM),
-        sandbox_port=_free_port(socket.SOCK_STREAM),
-        first_sip_port=_free_run(cells),
-        agent_port=_free_port(socket.SOCK_DGRAM),
+        panel_port=_free_ports(),
+        sandbox_port=_free_ports(),
+        first_sip_port=_free_ports(cells),
+        agent_port=_free_ports(),
         cells=cells,
     )
     stack.config.write_text(_settings(stack, extra), "utf-8")
@@ -169,20 +169,18 @@ port = {stack.panel_port}
 """
 
 
-def _free_port(kind: socket.SocketKind) -> int:
-    with socket.socket(socket.AF_INET, kind) as sock:
-        sock.bind((HOST, 0))
-        return int(sock.getsockname()[1])
+def _free_ports(count: int = 1) -> int:
+    """The first of ``count`` ports in a row that are free now, for UDP and TCP.
 
-
-def _free_run(count: int) -> int:
-    """The first of ``count`` UDP ports in a row that are free now."""
+    Below the range that Linux takes the ports of outgoing connections from: one of those would be in the way later.
+    """
     for _ in range(200):
         first = random.randrange(10000, 20000 - count)
-        socks = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
+        kinds = (socket.SOCK_DGRAM, socket.SOCK_STREAM)
+        socks = [socket.socket(socket.AF_INET, kind) for _ in range(count) for kind in kinds]
         try:
-            for offset, sock in enumerate(socks):
-                sock.bind((HOST, first + offset))
+            for index, sock in enumerate(socks):
+                sock.bind((HOST, first + index // 2))
             return first
         except OSError:
             continue

@@ -21,14 +21,18 @@ KEYS = "0123456789*#ABCD"
 
 
 def free_port(address: str = "127.0.0.1", count: int = 2) -> int:
-    """An even UDP port with ``count`` free ports from it on."""
+    """An even port with ``count`` ports from it on that are free for UDP and TCP.
+
+    Below the range that Linux takes the ports of outgoing connections from: one of those would be in the way later.
+    """
     while True:
-        port = random.randrange(30000, 60000, 2)
+        port = random.randrange(12000, 32000, 2)
         sockets = []
         try:
             for offset in range(count):
-                sockets.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-                sockets[-1].bind((address, port + offset))
+                for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+                    sockets.append(socket.socket(socket.AF_INET, kind))
+                    sockets[-1].bind((address, port + offset))
             return port
         except OSError:
             continue

@@ -202,8 +202,12 @@ class Site:
         )
         self.phones: list[Any] = []
         if self.panel is not None:
-            self.panel.wait("node.cell-started", cells, 20.0)
-            self.panel.wait("hello", cells + 1, 20.0)
+            try:
+                self.panel.wait("node.cell-started", cells, 20.0)
+                self.panel.wait("hello", cells + 1, 20.0)
+            except AssertionError as error:
+                self.__exit__(AssertionError, error, None)
+                raise
 
     @property
     def target(self) -> str:
