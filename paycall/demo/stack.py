@@ -175,7 +175,7 @@ def _free_ports(count: int = 1) -> int:
     Below the range that Linux takes the ports of outgoing connections from: one of those would be in the way later.
     """
     for _ in range(200):
-        first = random.randrange(10000, 20000 - count)
+        first = random.randrange(10000, 12000 - count)
         kinds = (socket.SOCK_DGRAM, socket.SOCK_STREAM)
         socks = [socket.socket(socket.AF_INET, kind) for _ in range(count) for kind in kinds]
         try:

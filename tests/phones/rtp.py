@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import random
 import select
 import socket
@@ -20,25 +22,38 @@ _CODECS = {PCMU: (dsp.encode_ulaw, dsp.decode_ulaw), PCMA: (dsp.encode_alaw, dsp
 KEYS = "0123456789*#ABCD"
 
 
+_given: set[int] = set()
+
+
 def free_port(address: str = "127.0.0.1", count: int = 2) -> int:
     """An even port with ``count`` ports from it on that are free for UDP and TCP.
 
     Below the range that Linux takes the ports of outgoing connections from: one of those would be in the way later.
+    Each pytest worker has ports of its own, and none is given twice: whoever asked may bind it only later.
     """
-    while True:
-        port = random.randrange(12000, 32000, 2)
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    first = 12000 + 4000 * (int(worker) % 2)
+    for tries in itertools.count():
+        if tries == 500:
+            _given.clear()
+        port = random.randrange(first, first + 4000 - count, 2)
+        wanted = range(port, port + count)
+        if not _given.isdisjoint(wanted):
+            continue
         sockets = []
         try:
             for offset in range(count):
                 for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
                     sockets.append(socket.socket(socket.AF_INET, kind))
                     sockets[-1].bind((address, port + offset))
+            _given.update(wanted)
             return port
         except OSError:
             continue
         finally:
             for each in sockets:
                 each.close()
+    raise AssertionError("no port is free")
 
 
 @dataclass
