@@ -24,6 +24,7 @@ Events (``event``)::
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import random
@@ -316,6 +317,7 @@ def main(arguments: list[str] | None = None) -> None:
     # PJSIP and its surroundings may print; the protocol keeps the real standard output to itself.
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    gc.disable()  # a port or a leg that is collected in another thread aborts PJSIP; the process is short-lived
     phone = Phone(options.address, options.listen or _free_port(options.address), out, options.limit_s)
     threading.Thread(target=_read_commands, args=(phone, sys.stdin), daemon=True).start()
     phone.endpoint.call_later(options.limit_s, phone.quit)
