@@ -38,8 +38,11 @@ def prism() -> Iterator[int]:
     program = (
         os.environ.get("PAYCALL_PRISM") or shutil.which("prism") or shutil.which("prism", path=INSTALLED)
     )
-    if program is None or not SPEC.exists():
-        pytest.skip("needs Prism (PAYCALL_PRISM) and the vendors' schemas beside the project")
+    if not SPEC.exists():
+        pytest.skip("needs the vendors' schemas beside the project")
+    if program is None:
+        assert os.environ.get("CI") != "true", "Prism is missing: scripts/system-tools.sh installs it with npm"
+        pytest.skip("needs Prism: npm install @stoplight/prism-cli, or PAYCALL_PRISM")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]

@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from paycall.domain.authorization import AuthorizationRequest, AuthorizationResult, Outcome
+from paycall.domain.authorization import AuthorizationRequest, AuthorizationResult, CardSummary, Outcome
 from paycall.domain.call import CallState
 from paycall.domain.declines import decline_to_json
 from paycall.domain.errors import (
@@ -180,13 +180,16 @@ class AuthorizationService:
             pause_s = min(pause_s * 1.5, _POLL_LAST_S)
 
     async def _answered(self, attempt_id: str, result: AuthorizationResult) -> None:
-        """Write the answer down, show it, and do what follows from it."""
-        changed = await self._context.write(lambda session: self._record(session, attempt_id, result))
+        """Write the answer down, show it, and do what follows from it.
+
+        Whether a declined card may be tried again is asked for first: the operator learns both at once.
+        """
+        declined = result.outcome is Outcome.DECLINED
+        card = await self._card_after_decline(attempt_id) if declined else None
+        changed = await self._context.write(lambda session: self._record(session, attempt_id, result, card))
         if changed is None:
             return
         payment_id, settle = changed
-        if result.outcome is Outcome.DECLINED:
-            await self._note_retry(payment_id)
         await self._context.show_payment(payment_id)
         if result.outcome is Outcome.APPROVED:
             self._captures.end_soon(payment_id)
@@ -194,7 +197,7 @@ class AuthorizationService:
                 await self._operations.settle_by_itself(payment_id)
 
     def _record(
-        self, session: Session, attempt_id: str, result: AuthorizationResult
+        self, session: Session, attempt_id: str, result: AuthorizationResult, card: CardSummary | None
     ) -> tuple[str, bool] | None:
         """Returns the payment's id and whether to settle now, or None if nothing changed."""
         attempt = session.get(AttemptRow, attempt_id)
@@ -220,6 +223,8 @@ class AuthorizationService:
             attempt.answered_at = now
             row.stored = [name for name in row.stored if name != Field.SECURITY_CODE.value]
             row.code_expires_at = None
+        if card is not None and card.retry is not None and row.token == card.token:
+            row.card_retry = asdict(card.retry)
         detail = {"attempt": attempt.number, "reason": result.decline.reason if result.decline else None}
         move(session, row, _EVENTS[result.outcome], now, detail=detail)
         settle = result.outcome is Outcome.APPROVED and self._after_approval(session, row, attempt)
@@ -241,22 +246,14 @@ class AuthorizationService:
             row.settle_at = now + timedelta(hours=settings.settlement_delay_hours)
         return settings.settlement == "immediate"
 
-    async def _note_retry(self, payment_id: str) -> None:
-        """Whether this card may be tried again: the operator learns it with the decline."""
+    async def _card_after_decline(self, attempt_id: str) -> CardSummary | None:
+        payment_id = await self._context.read(
+            lambda session: session.get_one(AttemptRow, attempt_id).payment_id
+        )
         try:
-            card = await self._context.deps.vault.card(payment_id)
+            return await self._context.deps.vault.card(payment_id)
         except VaultError:
-            return  # the vault refuses what its network does not allow in any case
-        if card is None or card.retry is None:
-            return
-        retry = asdict(card.retry)
-
-        def record(session: Session) -> None:
-            row = payment_for_change(session, payment_id)
-            if row.token == card.token:
-                row.card_retry = retry
-
-        await self._context.write(record)
+            return None  # the vault refuses what its network does not allow in any case
 
     async def _not_sent(self, attempt_id: str, code: str, *, code_gone: bool = False) -> None:
         """Certainly not charged: the operator may try again."""
