@@ -41,7 +41,9 @@ def prism() -> Iterator[int]:
     if not SPEC.exists():
         pytest.skip("needs the vendors' schemas beside the project")
     if program is None:
-        assert os.environ.get("CI") != "true", "Prism is missing: scripts/system-tools.sh installs it with npm"
+        assert os.environ.get("CI") != "true", (
+            "Prism is missing: scripts/system-tools.sh installs it with npm"
+        )
         pytest.skip("needs Prism: npm install @stoplight/prism-cli, or PAYCALL_PRISM")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
