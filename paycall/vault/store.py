@@ -173,9 +173,13 @@ class Store:
         """Write an attempt anew; ``IntegrityError`` if another is live for the payment."""
         connection.execute(attempts.insert().values(**asdict(attempt)))
 
-    def update_attempt(self, connection: sa.Connection, attempt: Attempt) -> None:
+    def update_attempt(
+        self, connection: sa.Connection, attempt: Attempt, *, even_closed: bool = False
+    ) -> None:
         """Write what became of an attempt; one that is closed stays as it is, a webhook may have been faster."""
-        same = sa.and_(attempts.c.attempt_id == attempt.attempt_id, attempts.c.next_try_at.is_not(None))
+        same: sa.ColumnElement[bool] = attempts.c.attempt_id == attempt.attempt_id
+        if not even_closed:
+            same = sa.and_(same, attempts.c.next_try_at.is_not(None))
         connection.execute(attempts.update().where(same).values(**asdict(attempt)))
 
     def attempt_by_reference(
@@ -212,9 +216,10 @@ class Store:
         return _one(connection, sa.select(operations).where(same), Operation)
 
     def operations_of(self, connection: sa.Connection, attempt_id: str) -> list[Operation]:
-        """All operations on an authorization."""
+        """All operations on an authorization, the first one first."""
         same = operations.c.attempt_id == attempt_id
-        return _all(connection, sa.select(operations).where(same), Operation)
+        query = sa.select(operations).where(same).order_by(operations.c.created_at)
+        return _all(connection, query, Operation)
 
     def lock_attempt(self, connection: sa.Connection, attempt_id: str) -> None:
         """Make other transactions on this attempt wait until this one ends."""

@@ -3,7 +3,8 @@
 Rules: the signature comes first, and nothing of an unsigned body is looked at or kept. An event counts once,
 whatever comes first: it closes what is still open and never opens what is closed; a failure that the acquirer
 announces after a success stands. An event that names nothing of ours - another shop's on the same account - is
-taken and forgotten. What an event says about a refund whose name we do not know yet is asked for again.
+taken and forgotten. What an event says about a refund whose name we do not know yet is asked for again. Whoever
+passes a webhook on learns which operations are taken back by it, each time it comes: the panel may have missed it.
 """
 
 from __future__ import annotations
@@ -44,8 +45,13 @@ class Webhooks:
         self._codes = codes
         self._clock = clock
 
-    def take(self, acquirer: str, headers: Mapping[str, str], body: bytes) -> None:
+    def take(self, acquirer: str, headers: Mapping[str, str], body: bytes) -> list[str]:
         """Verify a webhook and do what its events say; all of them or, if something is wrong, none.
+
+        Returns
+        -------
+        list of str
+            The ids of operations that the events are about and that have failed, after a success perhaps.
 
         Raises
         ------
@@ -71,13 +77,16 @@ class Webhooks:
             _log.warning("webhook_refused", acquirer=acquirer)
             raise
         answered_tokens: list[str] = []
+        failed: list[str] = []
         with self._store.begin() as connection:
             for event in events:
                 digest = hashlib.sha256(f"{acquirer}\n{event.event_id}".encode()).digest()
                 if self._store.first_delivery(connection, digest, now.astimezone(UTC).isoformat()):
                     answered_tokens += self._apply(connection, acquirer, event)
+                failed += self._failed(connection, acquirer, event)
         for token in answered_tokens:
             self._codes.wipe(token)
+        return failed
 
     def delete_old(self) -> int:
         """Forget events that nobody delivers any more; gives how many."""
@@ -95,14 +104,26 @@ class Webhooks:
             self._operated(connection, acquirer, event, event.outcome)
         return []
 
+    def _failed(self, connection: Connection, acquirer: str, event: WebhookEvent) -> list[str]:
+        if event.kind not in _OPERATIONS or event.outcome is not OperationOutcome.FAILED:
+            return []
+        operation = self._operation(connection, acquirer, event)
+        return [operation.operation_id] if operation is not None and operation.state == "failed" else []
+
     def _authorized(self, connection: Connection, acquirer: str, event: WebhookEvent) -> list[str]:
         attempt = self._attempt(connection, acquirer, event.our_reference)
         if attempt is None or event.result is None or event.result.outcome is Outcome.UNKNOWN:
             return []
         if not attempt.open:
             approved = event.result.outcome is Outcome.APPROVED
-            if approved and attempt.state not in ("approved", "reversed") and attempt.reversal is None:
+            if approved and attempt.state != "approved" and attempt.reversal is None:
+                # The operator was told that nothing was charged: so it shall be.
                 _log.error("webhook_contradicts", attempt_id=attempt.attempt_id, state=attempt.state)
+                now = self._clock.now().isoformat()
+                self._store.update_attempt(
+                    connection, replace(attempt, reversal="due", next_try_at=now), even_closed=True
+                )
+                self._note(connection, "authorize", attempt.attempt_id, "reversal-due", acquirer)
             return []
         return self._write(connection, attempt, answered(attempt, event.result))
 
@@ -157,7 +178,8 @@ class Webhooks:
         kind = _OPERATIONS[event.kind]
         of_kind = [o for o in self._store.operations_of(connection, attempt.attempt_id) if o.kind == kind]
         if kind != "refund":  # of these there is one that is not over, by the database's own rule
-            return next((o for o in of_kind if o.state not in ("failed", "refused")), None)
+            last = of_kind[-1] if of_kind else None
+            return next((o for o in of_kind if o.state not in ("failed", "refused")), last)
         for operation in of_kind:
             if operation.acquirer_reference == event.acquirer_reference:
                 return operation

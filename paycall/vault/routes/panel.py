@@ -124,12 +124,11 @@ async def operate(
     }
 
 
-@router.post("/v1/webhooks/{acquirer}", status_code=204)
-async def webhook(acquirer: _AcquirerName, request: Request, services: ServicesDependency) -> Response:
-    """What an acquirer tells us later; 403 unless it is signed."""
+@router.post("/v1/webhooks/{acquirer}")
+async def webhook(acquirer: _AcquirerName, request: Request, services: ServicesDependency) -> dict[str, Any]:
+    """What an acquirer tells us later, and the operations that failed by it; 403 unless it is signed."""
     body = bytes(await raw_body(request, _MAX_WEBHOOK_BYTES))
-    await asyncio.to_thread(services.webhooks.take, acquirer, dict(request.headers), body)
-    return Response(status_code=204)
+    return {"failed": await asyncio.to_thread(services.webhooks.take, acquirer, dict(request.headers), body)}
 
 
 def _result(result: AuthorizationResult) -> dict[str, Any]:

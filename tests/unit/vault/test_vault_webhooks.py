@@ -96,7 +96,7 @@ def test_a_pending_settle_becomes_done_by_its_signed_webhook_and_by_no_other(
             assert (refused.status_code, refused.json()["code"]) == (403, "not-allowed")
             assert await outcome(client, attempt_id, "settle", operation_id) == "pending"
             for _ in range(3):
-                assert (await deliver(client, "e")).status_code == 204
+                assert (await deliver(client, "e")).status_code == 200
             answer = (await client.operate(attempt_id, "settle", operation_id)).json()
             assert answer == {"outcome": "done", "acquirer_reference": "cap-1", "raw_code": "CAPTURE"}
             with client.apps.services.store.reading() as connection:
@@ -115,8 +115,10 @@ def test_a_failure_stands_whatever_comes_first(
             attempt_id, operation_id = await pending_settle(client)
             for name, said in (("good", DONE), ("bad", FAILED)):
                 acquirer.events[name] = WebhookEvent(name, WebhookKind.SETTLEMENT, operation_id, outcome=said)
-            for name in order:
-                assert (await deliver(client, name)).status_code == 204
+            told = [(await deliver(client, name)).json()["failed"] for name in (*order, "bad", "good")]
+            assert told == [[operation_id] if name == "bad" else [] for name in (*order, "bad", "good")], (
+                "who passes it on learns it each time: he may have missed it"
+            )
             assert await outcome(client, attempt_id, "settle", operation_id) == "failed"
 
     asyncio.run(main())
@@ -136,12 +138,34 @@ def test_an_unknown_authorization_becomes_known_and_an_event_never_reopens_it(
                 acquirer.events[name] = WebhookEvent(
                     name, WebhookKind.AUTHORIZATION, attempt_id, "ref-1", "ref-1", result=result
                 )
-            assert (await deliver(client, "yes", "nothing")).status_code == 204
+            assert (await deliver(client, "yes", "nothing")).status_code == 200
             assert (await client.attempt(attempt_id))["outcome"] == "approved"
             await asyncio.sleep(0.8)  # rounds of the resolver that began before
             assert (await client.attempt(attempt_id))["outcome"] == "approved"
             card = (await client.panel.get(f"/v1/payments/{payment_id}/card")).json()
             assert not card["has_security_code"], "it is answered: the code goes"
+
+    asyncio.run(main())
+
+
+def test_an_approval_announced_after_a_decline_is_reversed(
+    vault: VaultHarness, acquirer: LaterAcquirer
+) -> None:
+    async def main() -> None:
+        acquirer.script.append("decline")
+        async with vault.running() as client:
+            payment_id, token = await client.capture()
+            attempt_id = new_id("att")
+            assert (await client.authorize(payment_id, token, attempt_id)).json()["outcome"] == "declined"
+            result = AuthorizationResult(Outcome.APPROVED, "sandbox", "ref-1", approved_minor=4200)
+            acquirer.events["late"] = WebhookEvent(
+                "late", WebhookKind.AUTHORIZATION, attempt_id, "ref-1", "ref-1", result=result
+            )
+            assert (await deliver(client, "late")).status_code == 200
+            async with asyncio.timeout(5):
+                while not acquirer.reversals:
+                    await asyncio.sleep(0.05)
+            assert (await client.attempt(attempt_id))["outcome"] == "declined", "as the operator was told"
 
     asyncio.run(main())
 
@@ -164,7 +188,7 @@ def test_a_reversal_that_was_only_received_is_done_by_its_webhook(
             acquirer.events["undone"] = WebhookEvent(
                 "undone", WebhookKind.REVERSAL, acquirer.reversals[0], "psp", outcome=DONE
             )
-            assert (await deliver(client, "undone")).status_code == 204
+            assert (await deliver(client, "undone")).status_code == 200
             assert (await client.attempt(attempt_id))["outcome"] == "reversed"
 
     asyncio.run(main())
@@ -180,11 +204,11 @@ def test_a_refund_is_known_by_the_acquirers_name(vault: VaultHarness, acquirer: 
                 acquirer.events[name] = WebhookEvent(
                     name, WebhookKind.REFUND, None, refund, reference, outcome=DONE
                 )
-            assert (await deliver(client, "other")).status_code == 204
+            assert (await deliver(client, "other")).status_code == 200
             again = {"amount_minor": 100, "currency": "EUR"}
             answer = await client.operate(attempt_id, "refund", refund_id, **again)
             assert answer.json()["outcome"] == "pending"
-            assert (await deliver(client, "ours")).status_code == 204
+            assert (await deliver(client, "ours")).status_code == 200
             answer = await client.operate(attempt_id, "refund", refund_id, **again)
             assert answer.json()["outcome"] == "done"
             assert await outcome(client, attempt_id, "settle", settle_id) == "pending"
@@ -198,7 +222,7 @@ def test_what_names_nothing_of_ours_is_taken_and_old_events_are_forgotten(
     async def main() -> None:
         acquirer.events["strange"] = WebhookEvent("s", WebhookKind.VOID, "order 7", "x", "y", outcome=DONE)
         async with vault.running() as client:
-            assert (await deliver(client, "strange")).status_code == 204
+            assert (await deliver(client, "strange")).status_code == 200
             assert (await client.panel.post("/v1/webhooks/nobody", content=b"[]")).status_code == 404
             assert client.apps.services.webhooks.delete_old() == 0
             vault.clock.ahead_s = 61 * 86400
