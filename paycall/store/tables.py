@@ -18,6 +18,7 @@ from sqlalchemy import (
     Index,
     MetaData,
     String,
+    Text,
     TypeDecorator,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -99,6 +100,7 @@ class SessionRow(Base):
     operator_id: Mapped[str] = mapped_column(ForeignKey("operators.id"), index=True)
     created_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
+    method: Mapped[str] = mapped_column(default="password")  # or passkey, oidc: how the person was recognised
 
 
 class InvitationRow(Base):
@@ -266,3 +268,84 @@ class AuditRow(Base):
     target: Mapped[str] = mapped_column(default="")
     result: Mapped[str]
     address: Mapped[str] = mapped_column(default="")
+
+
+class PasskeyRow(Base):
+    """A passkey (WebAuthn). ``id`` and ``public_key`` are base64url, as the authenticator gave them."""
+
+    __tablename__ = "passkeys"
+
+    id: Mapped[str] = mapped_column(String(1400), primary_key=True)
+    operator_id: Mapped[str] = mapped_column(ForeignKey("operators.id"), index=True)
+    public_key: Mapped[str] = mapped_column(String(2000))
+    sign_count: Mapped[int] = mapped_column(BigInteger)
+    name: Mapped[str]
+    created_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+
+
+class SignInStepRow(Base):
+    """A sign-in that was begun: a passkey's challenge or a visit to the identity provider. Good once, minutes long.
+
+    ``id`` is the SHA-256 of what the browser brings back, ``sealed`` what only the panel may know meanwhile.
+    """
+
+    __tablename__ = "sign_in_steps"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    purpose: Mapped[str]
+    operator_id: Mapped[str | None]
+    sealed: Mapped[str | None] = mapped_column(String(2000))
+    expires_at: Mapped[datetime]
+
+
+class ApiKeyRow(Base):
+    """A program's key. ``key_hash`` is the SHA-256 of the key, ``start`` its first letters to recognise it by."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    key_hash: Mapped[str] = mapped_column(unique=True)
+    start: Mapped[str]
+    scopes: Mapped[list[str]]
+    created_by: Mapped[str]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+
+
+class WebhookRow(Base):
+    """Where events are sent. The secret is sealed: it is needed in clear to sign."""
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    url: Mapped[str] = mapped_column(String(500))
+    events: Mapped[list[str]]
+    secret_sealed: Mapped[str] = mapped_column(String(500))
+    enabled: Mapped[bool] = mapped_column(default=True)
+    failing_since: Mapped[datetime | None]
+    created_by: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class DeliveryRow(Base):
+    """An event on its way to a webhook, written in the transaction that it tells of. ``state``: pending,
+    delivered or failed."""
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (Index("ix_webhook_deliveries_due", "state", "next_try_at"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id"), index=True)
+    event: Mapped[str]
+    body: Mapped[str] = mapped_column(Text)
+    state: Mapped[str]
+    tries: Mapped[int] = mapped_column(default=0)
+    next_try_at: Mapped[datetime]
+    status: Mapped[int | None]
+    error: Mapped[str | None]
+    created_at: Mapped[datetime]
+    answered_at: Mapped[datetime | None]
