@@ -93,7 +93,8 @@ TRANSITIONS: dict[PaymentState, dict[PaymentEvent, PaymentState]] = {
     _S.APPROVED: {_E.SETTLE_REQUESTED: _S.SETTLING, _E.VOID_REQUESTED: _S.VOIDING},
     _S.SETTLING: {_E.SETTLED: _S.SETTLED, _E.SETTLE_FAILED: _S.SETTLE_FAILED},
     _S.SETTLE_FAILED: {_E.SETTLE_REQUESTED: _S.SETTLING, _E.VOID_REQUESTED: _S.VOIDING},
-    _S.SETTLED: _REFUNDABLE,
+    # An acquirer may say afterwards that what it had confirmed came to nothing.
+    _S.SETTLED: {**_REFUNDABLE, _E.SETTLE_FAILED: _S.SETTLE_FAILED},
     _S.VOIDING: {_E.VOIDED: _S.VOIDED, _E.VOID_FAILED: _S.VOID_FAILED},
     _S.VOID_FAILED: {_E.VOID_REQUESTED: _S.VOIDING, _E.SETTLE_REQUESTED: _S.SETTLING},
     _S.REFUNDING: {
@@ -101,12 +102,12 @@ TRANSITIONS: dict[PaymentState, dict[PaymentEvent, PaymentState]] = {
         _E.PARTLY_REFUNDED: _S.PARTLY_REFUNDED,
         _E.REFUND_FAILED: _S.REFUND_FAILED,
     },
-    _S.PARTLY_REFUNDED: _REFUNDABLE,
+    _S.PARTLY_REFUNDED: {**_REFUNDABLE, _E.REFUND_FAILED: _S.REFUND_FAILED},
     _S.REFUND_FAILED: _REFUNDABLE,
     _S.REVERSED: {_E.CAPTURE_STARTED: _S.CAPTURING, _E.CANCELLED: _S.CANCELLED},
     _S.CANCELLED: {},
-    _S.VOIDED: {},
-    _S.REFUNDED: {},
+    _S.VOIDED: {_E.VOID_FAILED: _S.VOID_FAILED},
+    _S.REFUNDED: {_E.REFUND_FAILED: _S.REFUND_FAILED},
 }
 
 # The mask comes off by itself only in these: the caller has no card left to key for this payment.

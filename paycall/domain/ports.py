@@ -120,8 +120,8 @@ class PaymentVault(Protocol):
     async def drop(self, payment_id: str) -> None:
         """The payment is over: forget its security code now, its card by the site's retention."""
 
-    async def webhook(self, acquirer: str, headers: Mapping[str, str], body: bytes) -> None:
-        """Pass an acquirer's webhook on, unread.
+    async def webhook(self, acquirer: str, headers: Mapping[str, str], body: bytes) -> tuple[str, ...]:
+        """Pass an acquirer's webhook on, unread; gives the ids of operations that have failed by it.
 
         Raises
         ------

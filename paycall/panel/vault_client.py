@@ -137,14 +137,18 @@ class HttpPaymentVault:
         """The payment is over."""
         await self._ask("DELETE", f"/v1/payments/{payment_id}")
 
-    async def webhook(self, acquirer: str, headers: Mapping[str, str], body: bytes) -> None:
-        """Pass an acquirer's webhook on, unread."""
+    async def webhook(self, acquirer: str, headers: Mapping[str, str], body: bytes) -> tuple[str, ...]:
+        """Pass an acquirer's webhook on, unread; gives the ids of operations that have failed by it."""
         try:
             answer = await self._client.post(f"/v1/webhooks/{acquirer}", content=body, headers=dict(headers))
         except httpx.HTTPError:
             raise VaultUnavailableError from None
         if not answer.is_success:
             raise _WEBHOOK_ERRORS.get(answer.status_code, VaultUnavailableError)
+        try:
+            return tuple(str(operation_id) for operation_id in answer.json()["failed"])
+        except (KeyError, TypeError, ValueError):
+            raise VaultUnavailableError("the vault's answer was not understood") from None
 
     async def _operate(
         self, kind: str, operation_id: str, attempt_id: str, money: Money | None

@@ -110,6 +110,14 @@ ATTEMPT_ERRORS: dict[str, str] = {
     "wrong-state": N_("The vault could not charge this card. Take the card again."),
 }
 OPERATION_KINDS: dict[str, str] = {"settle": N_("Settlement"), "void": N_("Void"), "refund": N_("Refund")}
+# Said when it fails at once, and when the acquirer takes back later what it had confirmed.
+AFTER_FAILURE: dict[str, str] = {
+    "settle_failed": N_(
+        "The acquirer did not collect the money. Settle again or void; if it fails again, tell a supervisor."
+    ),
+    "void_failed": N_("The amount may still be held on the card. Void again, or tell a supervisor."),
+    "refund_failed": N_("The money did not go back to the customer. Refund again, or tell a supervisor."),
+}
 OPERATION_STATES: dict[str, str] = {"pending": N_("under way"), "done": N_("done"), "failed": N_("failed")}
 ALARMS: dict[str, str] = {
     "key-on-agent-leg": N_(

@@ -91,6 +91,7 @@ class FakeVault:
         self.operations: dict[str, tuple[str, int]] = {}
         self.dropped: list[str] = []
         self.webhooks: list[tuple[dict[str, str], bytes]] = []
+        self.failed_by_webhook: list[str] = []
         self.down = False
         self.lose_answers = False
         self.gate: asyncio.Event | None = None
@@ -199,11 +200,12 @@ class FakeVault:
         self.dropped.append(payment_id)
         self.cards.pop(payment_id, None)
 
-    async def webhook(self, acquirer: str, headers: Mapping[str, str], body: bytes) -> None:
+    async def webhook(self, acquirer: str, headers: Mapping[str, str], body: bytes) -> tuple[str, ...]:
         self._check()
         if acquirer != "adyen":
             raise NotFoundError
         self.webhooks.append((dict(headers), body))
+        return tuple(self.failed_by_webhook)
 
 
 @dataclass

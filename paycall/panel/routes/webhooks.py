@@ -16,6 +16,7 @@ from paycall.panel.access import InContext
 from paycall.panel.rate_limit import RateLimit
 from paycall.panel.routes.calls import PROBLEMS
 from paycall.panel.routes.session import address_of
+from paycall.panel.services.services import InServices
 
 router = APIRouter(prefix="/api/v1", tags=["webhooks"], responses=PROBLEMS)
 _NOT_PASSED_ON = frozenset({"host", "connection", "content-length", "transfer-encoding", "cookie", "expect"})
@@ -33,12 +34,16 @@ class TooManyError(NotAllowedError):
     "/webhooks/{acquirer}", name="take_webhook", responses={429: {"description": "wait and send again"}}
 )
 async def take_webhook(
-    acquirer: Annotated[str, Path(pattern=r"^[a-z0-9_]{1,32}$")], request: Request, context: InContext
+    acquirer: Annotated[str, Path(pattern=r"^[a-z0-9_]{1,32}$")],
+    request: Request,
+    context: InContext,
+    services: InServices,
 ) -> PlainTextResponse:
     """What an acquirer answers later. ``[accepted]`` is what Adyen waits for; to others 200 says it."""
     limit: RateLimit = request.app.state.webhook_limit
     if not limit.allows(address_of(request), context.deps.clock.monotonic()):
         raise TooManyError
     headers = {name: value for name, value in request.headers.items() if name not in _NOT_PASSED_ON}
-    await context.deps.vault.webhook(acquirer, headers, await request.body())
+    for operation_id in await context.deps.vault.webhook(acquirer, headers, await request.body()):
+        await services.operations.look_again(operation_id)
     return PlainTextResponse("[accepted]")

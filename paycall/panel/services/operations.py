@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -21,14 +22,15 @@ from paycall.domain.errors import (
 )
 from paycall.domain.ids import new_id
 from paycall.domain.money import Money
-from paycall.domain.payment import PaymentEvent, PaymentState
+from paycall.domain.payment import PaymentEvent, PaymentState, allows
 from paycall.panel.roles import Principal
 from paycall.panel.services.captures import CaptureService
 from paycall.panel.services.context import Context
-from paycall.panel.services.records import move, payment_for_change
+from paycall.panel.services.records import move, payment_for_change, tell
 from paycall.panel.services.visibility import payment_for
 from paycall.store.tables import AttemptRow, OperationRow, PaymentRow
 
+_log = structlog.get_logger(__name__)
 _REQUESTED = {
     "settle": PaymentEvent.SETTLE_REQUESTED,
     "void": PaymentEvent.VOID_REQUESTED,
@@ -50,6 +52,7 @@ class _Order:
     attempt_id: str
     kind: str
     money: Money
+    state: str
 
 
 class OperationService:
@@ -145,7 +148,7 @@ class OperationService:
         self._context.tasks.start(self._carry_out(operation_id), f"operation:{operation_id}", once=True)
 
     async def _carry_out(self, operation_id: str) -> None:
-        order = await self._context.read(lambda session: _order(session, operation_id))
+        order = await self._context.read(lambda session: _order(session, operation_id, "pending"))
         pause_s = _POLL_FIRST_S
         while order is not None:
             result, error = await self._send(order)
@@ -168,6 +171,24 @@ class OperationService:
         except (VaultError, AcquirerFault, StateError, NotFoundError) as error:
             return OperationResult(OperationOutcome.FAILED), error.code
 
+    async def look_again(self, operation_id: str) -> None:
+        """Ask the vault about an operation that was done: the acquirer may have taken it back.
+
+        Raises
+        ------
+        VaultUnavailableError
+            If the vault cannot say it now; nothing is changed.
+        """
+        order = await self._context.read(lambda session: _order(session, operation_id, "done"))
+        if order is None:
+            return  # under way, and asked for until it is answered; or known to have failed
+        result, error = await self._send(order)
+        if result.outcome is OperationOutcome.UNKNOWN:
+            raise VaultUnavailableError
+        if result.outcome is OperationOutcome.FAILED:
+            _log.error("operation_taken_back", operation_id=operation_id)
+            await self._answered(order, result, error)
+
     async def _answered(self, order: _Order, result: OperationResult, error: str | None) -> None:
         def record(session: Session) -> str | None:
             operation = session.get(OperationRow, order.operation_id)
@@ -175,7 +196,7 @@ class OperationService:
                 raise NotFoundError
             row = payment_for_change(session, operation.payment_id)
             session.refresh(operation)
-            if operation.state != "pending":
+            if operation.state != order.state:
                 return None
             now = self._context.now()
             done = result.outcome is OperationOutcome.DONE
@@ -189,7 +210,13 @@ class OperationService:
                 row.refunded_minor += operation.amount_minor
                 if row.refunded_minor < row.amount_minor:
                     event = PaymentEvent.PARTLY_REFUNDED
-            move(session, row, event, now, detail={"amount_minor": operation.amount_minor, "error": error})
+            if order.state == "done" and order.kind == "refund":
+                row.refunded_minor -= operation.amount_minor
+            detail = {"amount_minor": operation.amount_minor, "error": error}
+            if allows(PaymentState(row.state), event):
+                move(session, row, event, now, detail=detail)
+            else:  # a settlement that is taken back when some of it was refunded: people have to sort that out
+                tell(session, row, event.value, now, detail=detail)
             return row.id
 
         payment_id = await self._context.write(record)
@@ -198,8 +225,8 @@ class OperationService:
             self._captures.release(payment_id)
 
 
-def _order(session: Session, operation_id: str) -> _Order | None:
+def _order(session: Session, operation_id: str, state: str) -> _Order | None:
     row = session.get(OperationRow, operation_id)
-    if row is None or row.state != "pending":
+    if row is None or row.state != state:
         return None
-    return _Order(row.id, row.attempt_id, row.kind, Money(row.amount_minor, row.currency))
+    return _Order(row.id, row.attempt_id, row.kind, Money(row.amount_minor, row.currency), state)

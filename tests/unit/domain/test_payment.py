@@ -54,7 +54,7 @@ refunding refund_failed refund_failed
 # What the design leaves open, decided so: a field is asked for again while capturing; the same card is charged again
 # where nothing has to be keyed; nothing was sent: the card is as ready as before; what failed can be tried again, and
 # a reservation that can't be settled be released (or the other way round); what is left can be refunded; a reversed
-# attempt was none, so the payment goes on.
+# attempt was none, so the payment goes on. What an acquirer takes back after it was confirmed has failed.
 BEYOND = """
 capturing capture_started capturing
 declined authorize_requested authorizing
@@ -68,6 +68,10 @@ partly_refunded refund_requested refunding
 refund_failed refund_requested refunding
 reversed capture_started capturing
 reversed cancelled cancelled
+settled settle_failed settle_failed
+voided void_failed void_failed
+refunded refund_failed refund_failed
+partly_refunded refund_failed refund_failed
 """
 LEGAL = {
     (PaymentState(start), PaymentEvent(event)): PaymentState(end)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from paycall.domain.authorization import OperationOutcome
 from paycall.panel.rate_limit import RateLimit
-from tests.fakes.panel_world import PanelWorld
+from paycall.panel.roles import Role
+from tests.fakes.panel_world import APPROVED, PanelWorld, new_payment, until
 
 Run = Callable[..., None]
 URL = "/api/v1/webhooks/adyen"
@@ -52,5 +54,52 @@ def test_what_the_vault_cannot_take_now_is_to_be_delivered_again(run: Run) -> No
         world.vault.down = False
         assert (await world.client().post("/api/v1/webhooks/nobody", content=b"{}")).status_code == 404
         assert (await world.client().post("/api/v1/webhooks/NOT..A%20NAME", content=b"{}")).status_code == 422
+
+    run(scenario)
+
+
+def test_a_settlement_that_the_acquirer_takes_back_is_shown_as_failed(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        client = await world.signed_in("anna")
+        call_id = await world.cell.call_in()
+        payment_id = (await new_payment(client, call_id))["id"]
+        await world.cell.key(call_id, APPROVED, "1230", "123")
+        await until(client, payment_id, "ready")
+        await client.post(f"/api/v1/payments/{payment_id}/authorize")
+        await until(client, payment_id, "settled")
+        (settle,) = world.vault.operations
+        world.vault.operation_outcome = OperationOutcome.FAILED
+        world.vault.failed_by_webhook = [settle]
+        assert (await world.client().post(URL, content=b"{}")).status_code == 200
+        payment = await until(client, payment_id, "settle_failed")
+        assert {"settle", "void"} <= set(payment["actions"])
+        again = await world.client().post(URL, content=b"{}")
+        assert again.status_code == 200, "the acquirer may deliver it twice"
+        world.vault.down = True
+        assert (await world.client().post(URL, content=b"{}")).status_code == 503
+
+    run(scenario)
+
+
+def test_a_refund_that_comes_back_can_be_given_again(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        client = await world.signed_in("anna")
+        call_id = await world.cell.call_in()
+        payment_id = (await new_payment(client, call_id))["id"]
+        await world.cell.key(call_id, APPROVED, "1230", "123")
+        await until(client, payment_id, "ready")
+        await client.post(f"/api/v1/payments/{payment_id}/authorize")
+        await until(client, payment_id, "settled")
+        world.add("sofia", Role.SUPERVISOR)
+        boss = await world.signed_in("sofia")
+        await boss.post(f"/api/v1/payments/{payment_id}/refund", json={"amount_minor": 1000})
+        payment = await until(boss, payment_id, "partly_refunded")
+        assert payment["refunded_minor"] == 1000
+        world.vault.failed_by_webhook = [list(world.vault.operations)[-1]]
+        world.vault.operation_outcome = OperationOutcome.FAILED
+        await world.client().post(URL, content=b"{}")
+        payment = await until(boss, payment_id, "refund_failed")
+        assert payment["refunded_minor"] == 0
+        assert "refund" in payment["actions"]
 
     run(scenario)
