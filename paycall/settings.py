@@ -127,6 +127,9 @@ class PanelSettings(Section):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
+    # Figures for Prometheus: no port is on under `paycall serve` and off elsewhere; 0 is off.
+    metrics_address: str = "127.0.0.1"
+    metrics_port: int | None = Field(default=None, ge=0, le=65535)
     database_url: SecretStr = SecretStr("sqlite:///var/panel/panel.sqlite3")
     control_address: ControlAddress = "unix:var/run/control.sock"
     vault_address: VaultAddress = "unix:var/run/vault-panel.sock"
@@ -154,6 +157,9 @@ class VaultSettings(Section):
 
     cell_address: VaultAddress = "unix:var/run/vault-cell.sock"
     panel_address: VaultAddress = "unix:var/run/vault-panel.sock"
+    # Figures for Prometheus: no port is on under `paycall serve` and off elsewhere; 0 is off.
+    metrics_address: str = "127.0.0.1"
+    metrics_port: int | None = Field(default=None, ge=0, le=65535)
     database_url: SecretStr = SecretStr("sqlite:///var/vault/vault.sqlite3")
     # Who may open the Unix sockets besides the vault's own user; the certificates for https: addresses.
     allowed_uids: tuple[int, ...] = ()
@@ -196,6 +202,9 @@ class MediaSettings(Section):
     # A cell's certificate and whom it trusts, for tls: and https: addresses.
     certificates: Path = Path("var/certs")
     status_socket: Path = Path("var/run/media.sock")
+    # Figures for Prometheus: no port is on under `paycall serve` and off elsewhere; 0 is off.
+    metrics_address: str = "127.0.0.1"
+    metrics_port: int | None = Field(default=None, ge=0, le=65535)
     retire_after_calls: int = Field(default=500, ge=1)
     retire_above_mb: float = Field(default=150.0, gt=0)
 

@@ -28,6 +28,7 @@ from paycall.control.messages import (
     CallSnapshot,
     CaptureFields,
     EndCapture,
+    Event,
     HangUp,
     Hello,
     RouteCall,
@@ -43,8 +44,9 @@ from paycall.domain.secret import DigitBuffer
 from paycall.media import pipes
 from paycall.media.bridge import Bridge, Identity, Surroundings
 from paycall.media.capture import StoreAnswer, refusal
+from paycall.media.counts import Counts
 from paycall.media.endpoint import MAX_SIP_CALLS, EndpointConfig, SipEndpoint
-from paycall.media.hardening import harden, rss_mb
+from paycall.media.hardening import harden, pss_mb, rss_mb
 from paycall.media.legs import KeyReport, Leg
 from paycall.media.sip_text import SipMessage, parse_message, uri_of, user_of
 from paycall.media.vault_client import VaultClient
@@ -106,13 +108,17 @@ class Cell:
         self._snapshots: dict[str, CallSnapshot] = {}
         self._draining = False
         self._served = 0
+        self._counts = Counts()
+        self._pss_mb = 0.0
         self._loop = asyncio.new_event_loop()
         self._boot_id = new_id("boot")
         tls = cell_tls(settings)
         self._link = ControlLink(settings.control_address, self._hello, self._on_command, tls)
-        self._vault = VaultClient(settings.vault_address, tls)
+        self._vault = VaultClient(
+            settings.vault_address, tls, on_failure=partial(self._counts.add, "vault_failures")
+        )
         self._surroundings = Surroundings(
-            self._endpoint, settings, self._link.send, self._store, self._on_change, self._has_free_slot
+            self._endpoint, settings, self._emit, self._store, self._on_change, self._has_free_slot
         )
 
     # ---- the process -------------------------------------------------------------------------------------
@@ -177,6 +183,7 @@ class Cell:
     def _collect(self) -> None:
         """Collect cycles in the SIP thread only: a port or a leg that is freed elsewhere aborts the process."""
         gc.collect()
+        self._pss_mb = pss_mb()
         self._endpoint.call_later(COLLECT_S, self._collect)
 
     def _report(self) -> None:
@@ -184,7 +191,15 @@ class Cell:
             call_id: tuple(leg.dialog for leg in bridge.legs if leg.dialog is not None)
             for call_id, bridge in self._bridges.items()
         }
-        report = pipes.CellReport(True, self._draining, self._served, rss_mb(), dialogs)
+        report = pipes.CellReport(
+            ready=True,
+            draining=self._draining,
+            served=self._served,
+            rss_mb=rss_mb(),
+            dialogs=dialogs,
+            counts=self._counts.all(),
+            pss_mb=self._pss_mb,
+        )
         pipes.send(self._node, report.encode())
 
     # ---- calls -------------------------------------------------------------------------------------------
@@ -242,6 +257,10 @@ class Cell:
             self._snapshots = {**self._snapshots, call_id: bridge.snapshot()}
         self._report()
 
+    def _emit(self, event: Event) -> None:
+        self._counts.note(event)
+        self._link.send(event)
+
     # ---- the panel ---------------------------------------------------------------------------------------
 
     def _hello(self) -> Hello:
@@ -283,12 +302,12 @@ class Cell:
                 case RouteCall(agent_uri=uri):
                     bridge.route(uri)
                 case StartCapture(payment_id=payment_id, fields=fields, rules=rules):
-                    bridge.start_capture(payment_id, fields, CaptureRules(**rules.model_dump()), done)
+                    bridge.line.start_capture(payment_id, fields, CaptureRules(**rules.model_dump()), done)
                     return
                 case CaptureFields(payment_id=payment_id, fields=fields):
-                    bridge.capture_fields(payment_id, fields)
+                    bridge.line.capture_fields(payment_id, fields)
                 case EndCapture(payment_id=payment_id):
-                    bridge.end_capture(payment_id)
+                    bridge.line.end_capture(payment_id)
                 case HangUp():
                     bridge.hang_up(EndReason.HUNG_UP_BY_OPERATOR)
         except PaycallError as error:

@@ -31,6 +31,16 @@ def rss_mb() -> float:
     return round(pages * resource.getpagesize() / 1e6, 1)
 
 
+def pss_mb() -> float:
+    """Memory of this process in MB, each shared page divided by those who share it; 0 where it can't be read."""
+    try:
+        lines = Path("/proc/self/smaps_rollup").read_text("ascii").splitlines()
+    except OSError:
+        return 0.0
+    kb = next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+    return round(kb * 1024 / 1e6, 1)
+
+
 def die_with_parent() -> None:
     """Have the kernel end this process when its parent ends."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -82,6 +82,10 @@ class Node:
         self._link = ControlLink(settings.control_address, self._hello, self._on_command, cell_tls(settings))
         self._stopping = asyncio.Event()
         self._draining = False
+        # not before: the cells' parent has been forked by now, and needs no Prometheus
+        from paycall.media.metrics import NodeMetrics
+
+        self.metrics = NodeMetrics(self.status, settings.calls_per_cell)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> int:
@@ -132,6 +136,7 @@ class Node:
                 return  # the zygote tells of its end
             slot.report = pipes.CellReport.decode(packet)
             slot.alive_at = max(slot.alive_at, time.monotonic())
+            self.metrics.heard(slot.cell_id, slot.report.counts, slot.report.pss_mb)
             if not slot.announced:
                 slot.announced = True
                 slot.alive_at = time.monotonic()
@@ -207,6 +212,7 @@ class Node:
             self._cell_spoke(slot)  # its last words
         calls = slot.report.dialogs
         self._forget(slot)
+        self.metrics.cell_ended(slot.cell_id, "lost" if code != 0 or calls else "retired")
         if code != 0 or calls:
             log.error("cell_lost", cell_id=slot.cell_id, code=code, count=len(calls))
             self._link.send(CellLost(cell_id=slot.cell_id, call_ids=tuple(calls)))
@@ -298,4 +304,10 @@ def run_node(settings: MediaSettings, site: SiteSettings) -> int:  # noqa: ARG00
 
 
 async def _run(settings: MediaSettings, zygote: socket.socket) -> int:
-    return await Node(settings, zygote).run()
+    from paycall.metrics import new_registry, serving_metrics
+
+    node = Node(settings, zygote)
+    registry = new_registry()
+    registry.register(node.metrics)
+    with serving_metrics("media", settings.metrics_port, settings.metrics_address, registry):
+        return await node.run()

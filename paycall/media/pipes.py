@@ -22,13 +22,15 @@ DRAIN = b'"drain"'
 
 @dataclass(frozen=True)
 class CellReport:
-    """A cell's state. ``dialogs`` by call."""
+    """A cell's state. ``dialogs`` by call; ``counts`` as ``counts.Counts`` keeps them, from the cell's beginning."""
 
     ready: bool = False
     draining: bool = False
     served: int = 0
     rss_mb: float = 0.0
     dialogs: dict[str, tuple[Dialog, ...]] = field(default_factory=dict)
+    counts: dict[str, float] = field(default_factory=dict)
+    pss_mb: float = 0.0
 
     def encode(self) -> bytes:
         """As a packet."""
@@ -40,6 +42,8 @@ class CellReport:
                 "served": self.served,
                 "rss_mb": self.rss_mb,
                 "dialogs": calls,
+                "counts": self.counts,
+                "pss_mb": self.pss_mb,
             }
         ).encode()
 
@@ -50,7 +54,8 @@ class CellReport:
         calls = {
             call: tuple(Dialog.from_json(dialog) for dialog in legs) for call, legs in data["dialogs"].items()
         }
-        return cls(data["ready"], data["draining"], data["served"], data["rss_mb"], calls)
+        known = {name: data[name] for name in ("ready", "draining", "served", "rss_mb", "counts", "pss_mb")}
+        return cls(dialogs=calls, **known)
 
 
 def pair() -> tuple[socket.socket, socket.socket]:

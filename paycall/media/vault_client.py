@@ -11,6 +11,7 @@ import asyncio
 import json
 import ssl
 import time
+from collections.abc import Callable
 
 import httpx
 import structlog
@@ -37,12 +38,19 @@ class VaultClient:
         ``unix:PATH`` or ``https://host:port``.
     tls
         For ``https``: a context with the cell's certificate and the site's CA.
+    on_failure
+        Called after each try that got no answer, or one that says to try again.
     """
 
     def __init__(
-        self, address: str, tls: ssl.SSLContext | None = None, max_wait_s: float = MAX_WAIT_S
+        self,
+        address: str,
+        tls: ssl.SSLContext | None = None,
+        max_wait_s: float = MAX_WAIT_S,
+        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self._max_wait_s = max_wait_s
+        self._on_failure = on_failure
         if address.startswith("unix:"):
             # no TLS on the socket: without this every cell would hold its own copy of all public CAs
             transport = httpx.AsyncHTTPTransport(uds=address.removeprefix("unix:"), verify=False)
@@ -97,9 +105,11 @@ class VaultClient:
             response = await self._client.put(path, json={"value": digits})
         except httpx.HTTPError as error:
             log.warning("vault_unreachable", error=type(error).__name__)
+            self._on_failure()
             return None
         if response.status_code >= 500:
             log.warning("vault_unwell", status=response.status_code)
+            self._on_failure()
             return None
         return response
 
