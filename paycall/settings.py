@@ -76,6 +76,15 @@ def _ipv4(address: str) -> str:
     return address
 
 
+def _networks(networks: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        for network in networks:
+            ipaddress.IPv4Network(network)
+    except ValueError:
+        raise ValueError("may name IPv4 addresses and networks, such as 192.0.2.0/24") from None
+    return networks
+
+
 def _control_address(address: str) -> str:
     if not (_is_socket(address) or _is_host_and_port(address, "tls:")):
         raise ValueError(f"must be unix:PATH (at most {_MAX_SOCKET_PATH_BYTES} bytes) or tls:HOST:PORT")
@@ -222,6 +231,27 @@ class SandboxSettings(Section):
     webhook_urls: dict[str, str] = Field(default_factory=dict)
 
 
+class KamailioSettings(Section):
+    """The SIP proxies in front of the cells and of the operators' phones (docs/connecting.md)."""
+
+    enabled: bool = True  # whether `paycall serve` starts it where it is installed
+    folder: Path = Path("var/kamailio")
+    carrier_address: Annotated[str, AfterValidator(_ipv4)] | None = None  # None: media.address
+    carrier_port: int = Field(default=5050, ge=1024, le=65000)
+    operators_address: Annotated[str, AfterValidator(_ipv4)] | None = None
+    operators_port: int = Field(default=5055, ge=1024, le=65000)
+    # Who may call in; none: everybody who reaches the address.
+    carriers: Annotated[tuple[str, ...], AfterValidator(_networks)] = ()
+    # With a certificate both instances listen for TLS, one port above.
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_ca: Path | None = None
+    realm: str = Field(default="paycall", pattern=r"^[A-Za-z0-9._-]{1,60}$")
+    new_calls_per_cell_s: int = Field(default=10, ge=1, le=100)
+    requests_per_source: int = Field(default=100, ge=5, le=100_000)  # new ones in two seconds
+    workers: int = Field(default=2, ge=1, le=64)
+
+
 class Settings(Section):
     """All sections of the file."""
 
@@ -230,6 +260,7 @@ class Settings(Section):
     vault: VaultSettings = VaultSettings()
     media: MediaSettings = MediaSettings()
     sandbox: SandboxSettings = SandboxSettings()
+    kamailio: KamailioSettings = KamailioSettings()
 
 
 def load_settings(path: Path | None = None, environ: dict[str, str] | None = None) -> Settings:
@@ -335,6 +366,7 @@ def _place_under_var(data: dict[str, Any]) -> None:
         ("media", "control_address"): f"unix:{var}/run/control.sock",
         ("media", "vault_address"): f"unix:{var}/run/vault-cell.sock",
         ("media", "status_socket"): f"{var}/run/media.sock",
+        ("kamailio", "folder"): f"{var}/kamailio",
         ("sandbox", "ledger"): f"{var}/sandbox/ledger.sqlite3",
         ("sandbox", "api_key_file"): key_file,
     }
