@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from gateway_adapters.webhooks import WebhookEvent, WebhookKind
 from paycall.domain.authorization import AuthorizationResult, OperationOutcome, OperationResult, Outcome
 from paycall.domain.card_ports import Card
-from paycall.domain.errors import NotAllowedError
+from paycall.domain.errors import NoAnswerError, NotAllowedError
 from paycall.domain.ids import new_id
 from paycall.domain.money import Money
 from tests.fakes.fake_acquirer import FakeAcquirer
@@ -31,6 +31,7 @@ class LaterAcquirer(FakeAcquirer):
 
     events: dict[str, WebhookEvent] = field(default_factory=dict)
     silent: bool = False
+    refund_answer_lost: bool = False
     reversals: list[str] = field(default_factory=list)
 
     def verify_webhook(self, headers: Mapping[str, str], body: bytes, now: float) -> list[WebhookEvent]:
@@ -41,7 +42,10 @@ class LaterAcquirer(FakeAcquirer):
     async def settle(self, key: str, acquirer_reference: str, money: Money) -> OperationResult:
         return OperationResult(OperationOutcome.PENDING, f"{key}-at-acquirer")
 
-    refund = settle
+    async def refund(self, key: str, acquirer_reference: str, money: Money) -> OperationResult:
+        if self.refund_answer_lost:
+            raise NoAnswerError
+        return OperationResult(OperationOutcome.PENDING, f"{key}-at-acquirer")
 
     async def look_up(self, attempt_id: str) -> AuthorizationResult | None:
         return AuthorizationResult(Outcome.UNKNOWN, self.name)
@@ -212,6 +216,29 @@ def test_a_refund_is_known_by_the_acquirers_name(vault: VaultHarness, acquirer: 
             answer = await client.operate(attempt_id, "refund", refund_id, **again)
             assert answer.json()["outcome"] == "done"
             assert await outcome(client, attempt_id, "settle", settle_id) == "pending"
+
+    asyncio.run(main())
+
+
+def test_a_refunds_event_before_its_answer_is_asked_for_again(
+    vault: VaultHarness, acquirer: LaterAcquirer
+) -> None:
+    async def main() -> None:
+        acquirer.refund_answer_lost = True
+        async with vault.running() as client:
+            attempt_id, _ = await pending_settle(client)
+            refund_id, reference = new_id("op"), (await client.attempt(attempt_id))["acquirer_reference"]
+            await client.operate(attempt_id, "refund", refund_id, amount_minor=100, currency="EUR")
+            acquirer.events["early"] = WebhookEvent(
+                "early", WebhookKind.REFUND, None, f"{refund_id}-at-acquirer", reference, outcome=DONE
+            )
+            assert (await deliver(client, "early")).status_code == 409, "nobody can tell whose it is yet"
+            acquirer.refund_answer_lost = False
+            async with asyncio.timeout(5):
+                while (await deliver(client, "early")).status_code != 200:
+                    await asyncio.sleep(0.05)
+            answer = await client.operate(attempt_id, "refund", refund_id, amount_minor=100, currency="EUR")
+            assert answer.json()["outcome"] == "done"
 
     asyncio.run(main())
 
