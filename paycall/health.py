@@ -32,7 +32,7 @@ def is_ready(name: str, settings: Settings) -> bool:
         "sandbox": lambda: _tcp_ok(sandbox.host, sandbox.port),
         "vault": lambda: _door_ok(vault.cell_address) and _door_ok(vault.panel_address),
         "panel": lambda: _http_ok(panel.host, panel.port),
-        "media": lambda: all(_sip_ok(media.address, media.first_sip_port + n) for n in range(media.cells)),
+        "media": lambda: all(sip_answers(media.address, media.first_sip_port + n) for n in range(media.cells)),
     }
     return checks[name]()
 
@@ -62,7 +62,7 @@ def _door_ok(address: str) -> bool:
     return False
 
 
-def _sip_ok(host: str, port: int) -> bool:
+def sip_answers(host: str, port: int) -> bool:
     """Whether something answers a SIP OPTIONS (RFC 3261, section 11) at the address."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
         sock.settimeout(0.5)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -23,10 +24,9 @@ _PHONES_HEAD = "name(string) ha1(string)"
 _MAX_SOCKET_PATH_BYTES = 107
 
 
-def find_program(name: str, places: str | None = None) -> str | None:
-    """The path of Kamailio's program or of ``kamcmd``; Debian keeps them where a user's PATH does not look."""
-    path = os.environ.get("PATH", "") if places is None else places
-    return shutil.which(name, path=f"{path}:/usr/sbin:/usr/local/sbin")
+def find_program(name: str) -> str | None:
+    """The path of ``kamailio`` or ``kamcmd``; Debian keeps them where a user's PATH does not look."""
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
 def listening(settings: KamailioSettings, media: MediaSettings, instance: str) -> tuple[str, int]:
@@ -34,6 +34,15 @@ def listening(settings: KamailioSettings, media: MediaSettings, instance: str) -
     if instance == "carrier":
         return settings.carrier_address or media.address, settings.carrier_port
     return settings.operators_address or media.address, settings.operators_port
+
+
+def accepts(folder: Path, instance: str) -> bool:
+    """Whether Kamailio reads the instance's configuration without complaint (modules that lack are one)."""
+    program = find_program("kamailio")
+    if program is None:
+        return False
+    command = [program, "-c", "-Y", str(folder), "-f", str(folder / f"{instance}.cfg")]
+    return subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 0
 
 
 def site_text(settings: KamailioSettings, media: MediaSettings, folder: Path) -> str:
@@ -66,13 +75,22 @@ def site_text(settings: KamailioSettings, media: MediaSettings, folder: Path) ->
         defines["TLS_CONFIG"] = _quoted(folder / "tls.cfg")
     if settings.carriers:
         defines["CARRIERS_FILE"] = _quoted(folder / "carriers.list")
-    head = "# Written by `paycall kamailio` from paycall's settings: changes here are lost, make them there.\n"
+    head = (
+        "# Written by `paycall kamailio` from paycall's settings: changes here are lost, make them there.\n"
+    )
     return head + "".join(f"#!define {name} {value}\n" for name, value in defines.items())
 
 
-def cells_text(cells: Iterable[tuple[str, str, int]]) -> str:
-    """The dispatcher's list. ``cells`` are identifier, address and SIP port."""
-    return "".join(f"1 sip:{address}:{port} 0 0 duid={cell_id}\n" for cell_id, address, port in cells)
+def cells_text(cells: Iterable[tuple[str, int]]) -> str:
+    """The dispatcher's list. ``cells`` are address and SIP port; each is listed once."""
+    return "".join(
+        f"1 sip:{address}:{port} 0 0 duid={address}_{port}\n" for address, port in sorted(set(cells))
+    )
+
+
+def cells_of(media: MediaSettings) -> list[tuple[str, int]]:
+    """Address and SIP port of every cell that a node with these settings has."""
+    return [(media.address, media.first_sip_port + index) for index in range(media.cells)]
 
 
 def carriers_text(networks: Iterable[str]) -> str:
@@ -134,7 +152,10 @@ def write_folder(settings: KamailioSettings, media: MediaSettings, cells: str | 
         If the folder cannot be written, or the configurations are not where paycall was installed.
     """
     folder = settings.folder.absolute()
-    files = {"site.cfg": site_text(settings, media, folder), "carriers.list": carriers_text(settings.carriers)}
+    files = {
+        "site.cfg": site_text(settings, media, folder),
+        "carriers.list": carriers_text(settings.carriers),
+    }
     if settings.tls_certificate is not None:
         files["tls.cfg"] = tls_text(settings)
     if cells is not None:

@@ -174,7 +174,7 @@ class Node:
             )
             for slot in self._slots
         )
-        return NodeStatus(self._node_id, self._draining, self._link.connected, cells)
+        return NodeStatus(self._node_id, self._draining, self._link.connected, cells, self._settings.address)
 
     def _zygote_spoke(self) -> None:
         try:

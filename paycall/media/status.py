@@ -40,6 +40,7 @@ class NodeStatus:
     draining: bool
     panel_connected: bool
     cells: tuple[CellStatus, ...]
+    address: str = "127.0.0.1"
 
     def to_json(self) -> str:
         """As one line."""
@@ -78,8 +79,21 @@ def read_status(path: Path) -> NodeStatus:
             data = b""
             while (part := end.recv(65536)) and len(data) < _MAX_BYTES:
                 data += part
-        said = json.loads(data)
-        cells = tuple(CellStatus(**cell) for cell in said["cells"])
-        return NodeStatus(said["node_id"], said["draining"], said["panel_connected"], cells)
-    except (OSError, ValueError, KeyError, TypeError):
+        return parse_status(data)
+    except (OSError, ValueError):
         raise LinkError("no media node answers at its status socket") from None
+
+
+def parse_status(said: str | bytes) -> NodeStatus:
+    """Read what ``NodeStatus.to_json`` wrote.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
+    try:
+        fields = json.loads(said)
+        return NodeStatus(**{**fields, "cells": tuple(CellStatus(**cell) for cell in fields["cells"])})
+    except (KeyError, TypeError):
+        raise ValueError("not a node's status") from None
