@@ -90,7 +90,7 @@ class Stack:
             return self.process.wait()
 
 
-def start_stack(folder: Path, cells: int = 2, extra: str = "") -> Stack:
+def start_stack(folder: Path, cells: int = 2, extra: str = "", sandbox: str = "") -> Stack:
     """Start everything and wait until it answers.
 
     Parameters
@@ -101,6 +101,8 @@ def start_stack(folder: Path, cells: int = 2, extra: str = "") -> Stack:
         Media cells, two calls each.
     extra
         More lines of TOML: sections or, at the beginning, keys of ``[panel]``.
+    sandbox
+        More keys of ``[sandbox]``.
 
     Raises
     ------
@@ -116,7 +118,7 @@ def start_stack(folder: Path, cells: int = 2, extra: str = "") -> Stack:
         agent_port=_free_ports(),
         cells=cells,
     )
-    stack.config.write_text(_settings(stack, extra), "utf-8")
+    stack.config.write_text(_settings(stack, extra, sandbox), "utf-8")
     output = (folder / "serve.out").open("wb")
     stack.process = subprocess.Popen(
         [sys.executable, "-m", "paycall", "serve", "--config", str(stack.config)],
@@ -146,7 +148,7 @@ def _await_start(process: subprocess.Popen[bytes], output: Path) -> None:
         time.sleep(0.05)
 
 
-def _settings(stack: Stack, extra: str) -> str:
+def _settings(stack: Stack, extra: str, sandbox: str) -> str:
     # Below the ports that the system hands out, which SIP's is one of.
     rtp = random.randrange(22000, 32000 - stack.cells * RTP_PORTS_PER_CELL, 2)
     return f"""\
@@ -156,6 +158,7 @@ log_level = "debug"
 
 [sandbox]
 port = {stack.sandbox_port}
+{sandbox}
 
 [media]
 cells = {stack.cells}

@@ -51,6 +51,10 @@ class Phones:
         """The caller keys."""
         self._tell(self.caller, "key", digits=digits, mode=mode, tone_ms=80, pause_ms=80)
 
+    def hang_up(self) -> None:
+        """The caller hangs up."""
+        self._tell(self.caller, "hang_up")
+
     def say(self, name: str, *, agent: bool = False) -> None:
         """One of them says a sentence of the demo's."""
         self._tell(self.agent if agent else self.caller, "say", name=name)
