@@ -22,6 +22,8 @@ from paycall.domain.money import Money
 FAILURES_TO_OPEN = 5
 OPEN_S = 15.0
 Note = Callable[..., None]
+# acquirer, operation, what became of it, how long it took in seconds
+Observe = Callable[[str, str, str, float], None]
 _Answer = TypeVar("_Answer")
 
 
@@ -47,6 +49,11 @@ class Breaker:
         self._probing = True
         return True
 
+    @property
+    def is_open(self) -> bool:
+        """Whether calls are held back, but for a probe."""
+        return self._opened_at is not None
+
     def answered(self) -> None:
         """The acquirer answered, whatever it said."""
         self._failures, self._opened_at, self._probing = 0, None, False
@@ -64,14 +71,20 @@ class GuardedAcquirer:
     """An ``Acquirer`` with a breaker before each operation that moves money forward.
 
     ``inner`` is the adapter itself. ``note`` is told, as an event and its fields, what should be logged: a
-    structlog logger's ``warning``, say.
+    structlog logger's ``warning``, say. ``observe`` is told of every request: its outcome is the answer's, a fault's
+    code, ``time-limit``, ``held-back``, or ``no-answer`` for whatever else went wrong.
     """
 
     def __init__(
-        self, inner: Acquirer, note: Note | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        inner: Acquirer,
+        note: Note | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        observe: Observe | None = None,
     ) -> None:
         self.inner = inner
         self._note = note or _unheard
+        self._observe = observe or _unseen
         self.name = inner.name
         self._clock = clock
         self._breakers = {name: Breaker() for name in ("authorize", "settle", "refund")}
@@ -85,7 +98,7 @@ class GuardedAcquirer:
 
     async def look_up(self, attempt_id: str) -> AuthorizationResult | None:
         """Never held back."""
-        return await self.inner.look_up(attempt_id)
+        return await self._observed("look-up", self.inner.look_up(attempt_id))
 
     async def settle(self, key: str, acquirer_reference: str, money: Money) -> OperationResult:
         """Take the amount, unless the breaker is open."""
@@ -93,7 +106,7 @@ class GuardedAcquirer:
 
     async def void(self, key: str, acquirer_reference: str) -> OperationResult:
         """Never held back."""
-        return await self.inner.void(key, acquirer_reference)
+        return await self._observed("void", self.inner.void(key, acquirer_reference))
 
     async def refund(self, key: str, acquirer_reference: str, money: Money) -> OperationResult:
         """Give the amount back, unless the breaker is open."""
@@ -101,18 +114,38 @@ class GuardedAcquirer:
 
     async def reverse(self, key: str, attempt_id: str, money: Money) -> OperationResult:
         """Never held back."""
-        return await self.inner.reverse(key, attempt_id, money)
+        return await self._observed("reverse", self.inner.reverse(key, attempt_id, money))
 
     async def aclose(self) -> None:
         """Release connections."""
         await self.inner.aclose()
 
+    def held_back(self) -> dict[str, bool]:
+        """By operation, whether the acquirer is left alone for it now."""
+        return {name: breaker.is_open for name, breaker in self._breakers.items()}
+
+    async def _observed(self, operation: str, call: Awaitable[_Answer]) -> _Answer:
+        began, outcome = self._clock(), "no-answer"
+        try:
+            answer = await call
+            outcome = _outcome(answer)
+            return answer
+        except AcquirerFault as fault:
+            outcome = fault.code
+            raise
+        except asyncio.CancelledError:  # whoever asked has a time limit of their own
+            outcome = "time-limit"
+            raise
+        finally:
+            self._observe(self.name, operation, outcome, self._clock() - began)
+
     async def _guarded(self, operation: str, call: Callable[[], Awaitable[_Answer]]) -> _Answer:
         breaker = self._breakers[operation]
         if not breaker.allows(self._clock()):
+            self._observe(self.name, operation, "held-back", 0.0)
             raise NotSentError("the acquirer has not answered lately and is left alone for a moment")
         try:
-            answer = await call()
+            answer = await self._observed(operation, call())
         except (NotSentError, NoAnswerError, asyncio.CancelledError):
             # cancelled: whoever asked has a time limit of their own
             if breaker.failed(self._clock()):
@@ -125,5 +158,15 @@ class GuardedAcquirer:
         return answer
 
 
+def _outcome(answer: object) -> str:
+    if isinstance(answer, AuthorizationResult | OperationResult):
+        return answer.outcome.value
+    return "not-known"  # a look-up that found nothing
+
+
 def _unheard(_event: str, **_fields: str | None) -> None:
+    return
+
+
+def _unseen(_acquirer: str, _operation: str, _outcome: str, _seconds: float) -> None:
     return

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway_adapters.adyen.adapter import AdyenAcquirer
-from gateway_adapters.breaker import GuardedAcquirer, Note
+from gateway_adapters.breaker import GuardedAcquirer, Note, Observe
 from gateway_adapters.checkout_com.adapter import CheckoutComAcquirer
 from gateway_adapters.generic.adapter import GenericAcquirer
 from gateway_adapters.iso8583.adapter import Iso8583Acquirer
@@ -28,10 +28,12 @@ REGISTRY: dict[str, Factory] = {
 }
 
 
-def make_acquirer(name: str, table: Mapping[str, Any], note: Note | None = None) -> GuardedAcquirer:
+def make_acquirer(
+    name: str, table: Mapping[str, Any], note: Note | None = None, observe: Observe | None = None
+) -> GuardedAcquirer:
     """The adapter of this name, with its settings, behind its circuit breakers.
 
-    ``note`` is told what should be logged (see ``breaker.GuardedAcquirer``).
+    ``note`` is told what should be logged, ``observe`` of every request (see ``breaker.GuardedAcquirer``).
 
     Raises
     ------
@@ -41,7 +43,7 @@ def make_acquirer(name: str, table: Mapping[str, Any], note: Note | None = None)
     factory = REGISTRY.get(name)
     if factory is None:
         raise SettingsError(f"setting vault.acquirer: must be one of {', '.join(sorted(REGISTRY))}")
-    return GuardedAcquirer(factory(table), note)
+    return GuardedAcquirer(factory(table), note, observe=observe)
 
 
 def webhook_receiver(acquirer: Acquirer) -> WebhookReceiver | None:

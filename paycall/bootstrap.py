@@ -14,6 +14,7 @@ import structlog
 from paycall.clock import SystemClock
 from paycall.domain.errors import SettingsError
 from paycall.logs import configure_logs
+from paycall.metrics import serving_metrics
 from paycall.process import end_with_parent, private_socket, serve_until_signal, web_server
 from paycall.settings import Settings, load_settings
 from paycall.tls import client_context, server_context
@@ -95,13 +96,18 @@ def run_vault(config: Path | None) -> int:
     async def run() -> None:
         apps = create_apps(vault, settings.site)
         await apps.start()
+        registry = apps.services.metrics.registry
         try:
-            await serve_until_signal(
-                [
-                    (web_server(door.app, **door.options), private_socket(door.path) if door.path else None)
-                    for door in apps.doors()
-                ]
-            )
+            with serving_metrics("vault", vault.metrics_port, vault.metrics_address, registry):
+                await serve_until_signal(
+                    [
+                        (
+                            web_server(door.app, **door.options),
+                            private_socket(door.path) if door.path else None,
+                        )
+                        for door in apps.doors()
+                    ]
+                )
         finally:
             await apps.stop()
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from gateway_adapters.breaker import GuardedAcquirer
 from gateway_adapters.routing import Routing
 from paycall.domain.card import Brand
 from paycall.domain.card_ports import Acquirer, Card
@@ -77,6 +78,14 @@ class Acquirers:
             raise NoAnswerError from None
         finally:
             self._forgetting.touched()
+
+    def held_back(self) -> dict[str, dict[str, bool]]:
+        """By acquirer and operation, whether it is left alone now, for those that have a breaker."""
+        return {
+            name: adapter.held_back()
+            for name, adapter in self._adapters.items()
+            if isinstance(adapter, GuardedAcquirer)
+        }
 
     async def close(self) -> None:
         """Close every adapter."""

@@ -21,10 +21,12 @@ from gateway_adapters.registry import make_acquirer
 from paycall.clock import SystemClock
 from paycall.domain.card_ports import Acquirer
 from paycall.domain.ports import Clock
+from paycall.metrics import new_registry
 from paycall.settings import SiteSettings, VaultSettings
 from paycall.tls import server_context
 from paycall.vault import problems
 from paycall.vault.listener import protocol_for
+from paycall.vault.metrics import VaultMetrics
 from paycall.vault.routes import cell, panel
 from paycall.vault.services import Services
 
@@ -111,7 +113,9 @@ def create_apps(
     SettingsError
         If keys or acquirers are not set up.
     """
-    services = Services(settings, site, adapters or _adapters(settings), clock or SystemClock())
+    metrics = VaultMetrics(new_registry())
+    adapters = adapters or _adapters(settings, metrics)
+    services = Services(settings, site, adapters, clock or SystemClock(), metrics)
     apps = {}
     for role, router in (("cell", cell.router), ("panel", panel.router)):
         app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
@@ -128,6 +132,9 @@ async def _health() -> dict[str, str]:
     return {"status": "ok"}
 
 
-def _adapters(settings: VaultSettings) -> dict[str, Acquirer]:
+def _adapters(settings: VaultSettings, metrics: VaultMetrics) -> dict[str, Acquirer]:
     names = {settings.acquirer, *settings.acquirers}
-    return {name: make_acquirer(name, settings.acquirers.get(name, {}), _log.warning) for name in names}
+    return {
+        name: make_acquirer(name, settings.acquirers.get(name, {}), _log.warning, metrics.asked)
+        for name in names
+    }

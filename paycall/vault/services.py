@@ -20,6 +20,7 @@ from paycall.vault.budgets import RetryBudgets
 from paycall.vault.codes import SecurityCodes
 from paycall.vault.hardening import Forgetting
 from paycall.vault.keys import KeyRing, open_provider
+from paycall.vault.metrics import VaultMetrics, VaultState
 from paycall.vault.operations import Operations
 from paycall.vault.resolver import Resolver
 from paycall.vault.store import Store, make_engine, migrate
@@ -42,8 +43,14 @@ class Services:
     """
 
     def __init__(
-        self, settings: VaultSettings, site: SiteSettings, adapters: Mapping[str, Acquirer], clock: Clock
+        self,
+        settings: VaultSettings,
+        site: SiteSettings,
+        adapters: Mapping[str, Acquirer],
+        clock: Clock,
+        metrics: VaultMetrics,
     ) -> None:
+        self.metrics = metrics
         self._clock = clock
         self.store = Store(make_engine(settings.database_url.get_secret_value()))
         self.ring = KeyRing(open_provider(settings), site.name)
@@ -64,6 +71,9 @@ class Services:
         self.resolver = Resolver(self.store, self.tokenizer, self.codes, self.acquirers, clock)
         self.webhooks = Webhooks(self.store, self.acquirers, self.codes, clock)
         self._workers: list[asyncio.Task[None]] = []
+        metrics.registry.register(
+            VaultState(self.store, lambda: self.ring.active_version, self.acquirers.held_back)
+        )
 
     async def start(self) -> None:
         """Open the database, check that the keys fit it, start the background work."""
@@ -90,6 +100,7 @@ class Services:
     def note_refused(self, role: str, source: str, what: str) -> None:
         """Write down who was turned away. Blocking."""
         _log.warning("refused", role=role, reason=what)
+        self.metrics.refused(role)
         with self.store.begin() as connection:
             entry = Entry(role, what, "vault", "refused", source)
             self.store.note(connection, entry, self._clock.now())

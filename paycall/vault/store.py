@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -82,6 +82,16 @@ def migrate(engine: sa.Engine) -> None:
             command.upgrade(config, "head")
     except sa.exc.SQLAlchemyError:  # its text holds the address
         raise SettingsError("setting vault.database_url: the database cannot be opened") from None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How much there is: cards kept, authorizations whose outcome is not known, work that is open, audit entries."""
+
+    cards: int
+    unknown: int
+    open: int
+    audit_entries: int
 
 
 class Store:
@@ -249,6 +259,21 @@ class Store:
         query = sa.select(operations).where(operations.c.next_try_at <= now)
         return _all(connection, query.order_by(operations.c.next_try_at).limit(limit), Operation)
 
+    # figures
+
+    def figures(self, connection: sa.Connection) -> Figures:
+        """How much there is."""
+        open_attempts, open_operations = (
+            sa.select(sa.func.count()).where(table.c.next_try_at.is_not(None))
+            for table in (attempts, operations)
+        )
+        return Figures(
+            cards=_count(connection, sa.select(sa.func.count()).select_from(cards)),
+            unknown=_count(connection, open_attempts.where(attempts.c.state == "unknown")),
+            open=_count(connection, open_attempts) + _count(connection, open_operations),
+            audit_entries=_count(connection, sa.select(sa.func.max(audit.head.c.seq))),
+        )
+
     # webhooks
 
     def first_delivery(self, connection: sa.Connection, event: bytes, now: str) -> bool:
@@ -262,6 +287,10 @@ class Store:
         """Forget a batch of old events; gives how many."""
         old = sa.select(webhook_events.c.event).where(webhook_events.c.taken_at < moment).limit(limit)
         return connection.execute(webhook_events.delete().where(webhook_events.c.event.in_(old))).rowcount
+
+
+def _count(connection: sa.Connection, query: sa.Select[Any]) -> int:
+    return int(connection.execute(query).scalar() or 0)
 
 
 def _one(connection: sa.Connection, query: sa.Select[Any], kind: type[_Row]) -> _Row | None:

@@ -7,7 +7,7 @@ import json
 
 from fastapi import APIRouter, Request
 
-from paycall.domain.errors import InputError
+from paycall.domain.errors import InputError, PaycallError
 from paycall.domain.fields import Field
 from paycall.vault.routes.common import ActorDependency, Identifier, ServicesDependency, raw_body
 
@@ -25,7 +25,15 @@ async def store_field(
 ) -> dict[str, str]:
     """Keep a field; the same again changes nothing."""
     value = _value(await raw_body(request, _MAX_BODY_BYTES))
-    token = await asyncio.to_thread(services.tokenizer.store_field, payment_id, field, value, actor)
+    outcome = "internal-error"
+    try:
+        token = await asyncio.to_thread(services.tokenizer.store_field, payment_id, field, value, actor)
+        outcome = "stored"
+    except PaycallError as error:
+        outcome = error.code
+        raise
+    finally:
+        services.metrics.field(field.value, outcome)
     return {"token": token}
 
 
