@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from paycall.demo.report import Report, make_report, search_events, search_files, search_from_here
+from paycall.demo.report import Report, make_report, no_report, search_events, search_files, search_from_here
 from paycall.demo.scenario import MODES, Record, Scenario, Tell
 from paycall.demo.stack import start_stack
 from paycall.domain.errors import PaycallError
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
         report = _play_in_temporary_folder(args.mode, _silent if args.json else _story(), args.keep)
     except PaycallError as error:
         if args.json:
-            print(json.dumps({"mode": args.mode, "holds": False, "error": error.text}))
+            print(json.dumps(no_report(args.mode, error.text), indent=2))
         print(f"paycall: {error.text} (--keep FOLDER leaves logs and recordings there)", file=sys.stderr)
         return 1
     if args.json:

@@ -67,6 +67,24 @@ class Report:
         return all(check.holds for check in self.checks)
 
 
+def no_report(mode: str, error: str) -> dict[str, Any]:
+    """What ``--json`` prints of a story that did not come to its end: the same names, nothing measured."""
+    return {
+        "mode": mode,
+        "outcomes": [],
+        "payment_state": None,
+        "keys_pressed": None,
+        "keys_captured": None,
+        "agent_leg": None,
+        "caller_leg": None,
+        "card_data_found": None,
+        "searched": None,
+        "timings_ms": None,
+        "holds": False,
+        "error": error,
+    }
+
+
 def search_from_here(stack: Stack) -> Search:
     """A search of what is written from now on."""
     logs = [path for path in stack.folder.rglob("*") if path.is_file() and _kind(path) == "logs"]

@@ -20,6 +20,7 @@ from paycall.demo.report import (
     chance_limit,
     key_delays_ms,
     make_report,
+    no_report,
     percentiles,
     search_files,
 )
@@ -153,3 +154,10 @@ def test_making_a_report_of_a_call_takes_no_time_to_speak_of(tmp_path: Path) -> 
     started = time.monotonic()
     _report(_record(tmp_path))
     assert time.monotonic() - started < 5
+
+
+def test_a_story_that_broke_off_prints_the_same_names(tmp_path: Path) -> None:
+    report = make_report(_record(tmp_path), Search())
+    broken = no_report("inband", "a fixed text")
+    assert set(broken) == {*report.data, "error"}
+    assert broken["holds"] is False
