@@ -77,7 +77,9 @@ def run_panel(config: Path | None) -> int:
 
     app.router.lifespan_context = lifespan
     server = web_server(app, host=panel.host, port=panel.port)
-    asyncio.run(serve_until_signal([(server, None)], app.state.close_streams))
+    registry = app.state.context.metrics.registry
+    with serving_metrics("panel", panel.metrics_port, panel.metrics_address, registry):
+        asyncio.run(serve_until_signal([(server, None)], app.state.close_streams))
     database.dispose()
     return 0
 

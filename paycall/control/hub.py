@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,13 +23,17 @@ from paycall.control.frames import BEAT_S, encode, listen, read_frame
 from paycall.control.messages import (
     AnyCommand,
     CallArrived,
+    CallCommand,
     CallEnded,
     CaptureFields,
     CellLost,
     CommandDone,
     CommandRefused,
+    DialOut,
     EndCapture,
     Event,
+    ExpectLinkCode,
+    ForgetLinkCode,
     HangUp,
     Hello,
     RouteCall,
@@ -35,7 +41,14 @@ from paycall.control.messages import (
     StartCapture,
     parse_event,
 )
-from paycall.domain.errors import InputError, LinkError, NotFoundError, PaycallError, StateError
+from paycall.domain.errors import (
+    CaptureSequenceError,
+    InputError,
+    LinkError,
+    NotFoundError,
+    PaycallError,
+    StateError,
+)
 from paycall.domain.fields import Field
 from paycall.domain.ids import is_id, new_id
 from paycall.domain.ports import CaptureRules
@@ -45,6 +58,8 @@ log = structlog.get_logger(__name__)
 COMMAND_TIMEOUT_S = 5.0
 CLOSE_S = 2.0
 Handler = Callable[[str, Event], Awaitable[None]]
+# When the event that is being handled was read from its cell, in seconds of the monotonic clock.
+HEARD_AT_S: ContextVar[float | None] = ContextVar("heard_at_s", default=None)
 
 
 class SessionInProgressError(StateError):
@@ -59,6 +74,7 @@ _REFUSALS: dict[str, type[Exception]] = {
     "wrong-state": StateError,
     "session-in-progress": SessionInProgressError,
     "invalid-input": InputError,
+    CaptureSequenceError.code: CaptureSequenceError,
 }
 
 
@@ -81,7 +97,7 @@ class _Connection:
     writer: asyncio.StreamWriter
     hello: Hello | None = None
     call_ids: set[str] = field(default_factory=set)
-    queue: asyncio.Queue[tuple[int, Event]] = field(default_factory=asyncio.Queue)
+    queue: asyncio.Queue[tuple[int, Event, float]] = field(default_factory=asyncio.Queue)
 
 
 class Hub:
@@ -153,10 +169,48 @@ class Hub:
         """End the call."""
         await self._command(HangUp(command_id=new_id("cmd"), call_id=call_id))
 
-    async def _command(self, command: AnyCommand) -> None:
+    async def dial_out(self, call_id: str, agent_uri: str, number: str) -> None:
+        """Have a cell with a free place ring this phone, then dial the number."""
+        for connection in sorted(self._cells(), key=lambda each: len(each.call_ids)):
+            if connection.hello is None or len(connection.call_ids) >= connection.hello.capacity:
+                continue
+            command = DialOut(command_id=new_id("cmd"), call_id=call_id, agent_uri=agent_uri, number=number)
+            try:
+                await self._send(connection, command)
+            except (StateError, LinkError):  # taken meanwhile, draining, or just gone
+                continue
+            return
+        raise StateError("every line is busy")
+
+    async def expect_link_code(self, link_id: str, code: str, seconds: float) -> None:
+        """Tell every cell of a link code."""
+        await self._tell_cells(
+            lambda: ExpectLinkCode(command_id=new_id("cmd"), link_id=link_id, code=code, seconds=seconds)
+        )
+
+    async def forget_link_code(self, link_id: str) -> None:
+        """Tell every cell that it is good no more."""
+        await self._tell_cells(lambda: ForgetLinkCode(command_id=new_id("cmd"), link_id=link_id))
+
+    async def _tell_cells(self, make: Callable[[], AnyCommand]) -> None:
+        """To every cell at once; one that does not answer is looked after by its own reconnect."""
+        sending = [self._send(connection, make()) for connection in self._cells()]
+        for failed in await asyncio.gather(*sending, return_exceptions=True):
+            if isinstance(failed, PaycallError):
+                log.info("cell_not_told", code=failed.code)
+            elif isinstance(failed, BaseException):
+                raise failed
+
+    def _cells(self) -> list[_Connection]:
+        return [c for c in self._connections.values() if c.hello is not None and c.hello.kind == "cell"]
+
+    async def _command(self, command: CallCommand) -> None:
         connection = next((c for c in self._connections.values() if command.call_id in c.call_ids), None)
         if connection is None:
             raise NotFoundError("no cell that is connected has this call")
+        await self._send(connection, command)
+
+    async def _send(self, connection: _Connection, command: AnyCommand) -> None:
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[command.command_id] = answer
         try:
@@ -235,7 +289,7 @@ class Hub:
             case CellLost():
                 for other in self._connections.values():
                     other.call_ids -= set(event.call_ids)
-        connection.queue.put_nowait((seq, event))
+        connection.queue.put_nowait((seq, event, time.monotonic()))
 
     def _settle(self, event: CommandDone | CommandRefused) -> None:
         answer = self._waiting.get(event.command_id)
@@ -248,7 +302,8 @@ class Hub:
 
     async def _handle(self, connection: _Connection) -> None:
         while True:
-            seq, event = await connection.queue.get()
+            seq, event, heard_at_s = await connection.queue.get()
+            HEARD_AT_S.set(heard_at_s)
             if not isinstance(event, CommandDone | CommandRefused):
                 try:
                     await self._handler(connection.sender_id, event)

@@ -1,7 +1,7 @@
 """The panel's app: ``create_app(dependencies)`` builds it, nothing happens at import.
 
 ``app.state.handle_event`` is the hub's handler, ``app.state.close_streams()`` ends the event streams, which
-would otherwise keep a server from stopping.
+would otherwise keep a server from stopping, ``app.state.context.metrics.registry`` what it counts.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from pathlib import Path
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.staticfiles import StaticFiles
 
+from paycall.metrics import new_registry
 from paycall.panel import problems
 from paycall.panel.access import gate
 from paycall.panel.dependencies import PanelDependencies
 from paycall.panel.headers import RequestGuard, SecurityHeaders
 from paycall.panel.live import LiveCaptures
+from paycall.panel.metrics import PanelMetrics, PanelState
 from paycall.panel.pages import page_handlers
 from paycall.panel.rate_limit import RateLimit
 from paycall.panel.routes import (
@@ -64,9 +66,11 @@ _STATIC = Path(__file__).parent / "static"
 
 def create_app(deps: PanelDependencies) -> FastAPI:
     """The panel as an ASGI app."""
-    context = Context(
-        deps, EventStream(localise), LiveCaptures(), BackgroundTasks(), Sealer(deps.settings.secret_file)
-    )
+    metrics = PanelMetrics(new_registry())
+    stream = EventStream(localise, metrics.dot_shown)
+    sealer = Sealer(deps.settings.secret_file)
+    context = Context(deps, stream, LiveCaptures(), BackgroundTasks(), sealer, metrics)
+    metrics.registry.register(PanelState(stream, deps.database, context.now))
     services = wire(context)
     app = FastAPI(
         title="paycall",

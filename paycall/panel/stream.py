@@ -11,11 +11,13 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from paycall.control.hub import HEARD_AT_S
 from paycall.domain.ids import new_id
 
 KEPT_EVENTS = 20_000
@@ -33,12 +35,16 @@ def _pause_s() -> float:
 
 @dataclass(frozen=True)
 class StreamEvent:
-    """One event. ``owner_id`` is the operator whose it is, None where every signed-in person may see it."""
+    """One event. ``owner_id`` is the operator whose it is, None where every signed-in person may see it.
+
+    ``heard_at_s`` is when the panel heard of it (monotonic), where a cell told.
+    """
 
     number: int
     name: str
     data: dict[str, Any]
     owner_id: str | None
+    heard_at_s: float | None = None
     encoded: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
 
 
@@ -62,11 +68,14 @@ class EventStream:
     ----------
     localise
         Adds the sentences of a language to an event's data.
+    on_dot
+        Told how many seconds a key's progress took from the cell's word to a follower's connection.
     """
 
-    def __init__(self, localise: Localise) -> None:
+    def __init__(self, localise: Localise, on_dot: Callable[[float], None] = lambda _: None) -> None:
         self.epoch = new_id("epoch").removeprefix("epoch_")
         self._localise = localise
+        self._on_dot = on_dot
         self._number = 0
         self._kept: deque[StreamEvent] = deque(maxlen=KEPT_EVENTS)
         self._followers: dict[asyncio.Queue[StreamEvent | None], Viewer] = {}
@@ -80,7 +89,7 @@ class EventStream:
     def publish(self, name: str, data: dict[str, Any], owner_id: str | None) -> None:
         """Hand an event to every follower."""
         self._number += 1
-        event = StreamEvent(self._number, name, data, owner_id)
+        event = StreamEvent(self._number, name, data, owner_id, HEARD_AT_S.get())
         self._kept.append(event)
         # Only those whose it is are woken: with many operators that is most of the work saved.
         for queue in [queue for queue, viewer in self._followers.items() if viewer.may_see(event)]:
@@ -94,6 +103,11 @@ class EventStream:
         while not queue.empty():
             queue.get_nowait()
         queue.put_nowait(None)
+
+    def followers(self) -> tuple[int, int]:
+        """How many follow, and how many operators they are."""
+        viewers = list(self._followers.values())
+        return len(viewers), len({viewer.operator_id for viewer in viewers})
 
     def close(self) -> None:
         """End every stream: the panel is stopping, browsers will come back."""
@@ -138,6 +152,8 @@ class EventStream:
                 if next_event is None:
                     return
                 yield self._encode(next_event, viewer.language)
+                if next_event.name == "capture.progress" and next_event.heard_at_s is not None:
+                    self._on_dot(time.monotonic() - next_event.heard_at_s)
         finally:
             self._followers.pop(queue, None)
 

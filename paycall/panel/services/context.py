@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from paycall.domain.errors import NotFoundError
 from paycall.panel.dependencies import PanelDependencies
 from paycall.panel.live import LiveCaptures
+from paycall.panel.metrics import PanelMetrics
 from paycall.panel.services.sealed import Sealer
 from paycall.panel.services.views import call_view, payment_view
 from paycall.panel.stream import EventStream
@@ -32,6 +33,7 @@ class Context:
     live: LiveCaptures
     tasks: BackgroundTasks
     sealer: Sealer
+    metrics: PanelMetrics
 
     def now(self) -> datetime:
         """The present moment."""

@@ -38,10 +38,13 @@ def sign_in(
                 row = accounts.note_try(session, account, False, now)
             if row is not None:
                 note(session, now, row.id, "sign-in", address=address)
+                context.metrics.signed_in("done")
                 return principal_of(row), open_session(session, row.id, now)
             note(session, now, account.operator_id, "sign-in", result="refused", address=address)
+        context.metrics.signed_in("refused")
     except accounts.LockedError as error:
         _note_failure(context, account.operator_id, error, address)
+        context.metrics.signed_in("locked")
         raise
     raise accounts.SignInError
 
