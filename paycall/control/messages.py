@@ -1,8 +1,9 @@
 """Every command and event between cells, nodes and the panel.
 
-Rules: no field can carry a digit that a caller keyed. Identifiers are letters only, names come from closed sets,
-numbers are counts, lengths or times. An unknown type, a missing or an extra field is refused with a fixed text.
-One message is one line of JSON (see ``link.py``); its ``type`` names the class.
+Rules: no field can carry a digit that a caller keyed, and no event one that anybody keyed: a link code goes from
+the panel to the cells, and only the name of the one that was keyed comes back. Identifiers are letters only, names
+come from closed sets, numbers are counts, lengths or times. An unknown type, a missing or an extra field is refused
+with a fixed text. One message is one line of JSON (see ``link.py``); its ``type`` names the class.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ Id = Annotated[str, Field(pattern=ID_PATTERN)]
 # A SIP identity as its header gave it: a telephone number or a name. Never anything that was keyed.
 SipIdentity = Annotated[str, Field(max_length=200)]
 SipUri = Annotated[str, Field(max_length=300, pattern=r"^(sips?:)?[^\s<>]*$")]
+# How a trusted SIP header names an operator: an account, or the extension of a phone.
+OperatorName = Annotated[str, Field(max_length=60, pattern=r"^[A-Za-z0-9._@+-]*$")]
+DialledNumber = Annotated[str, Field(max_length=40, pattern=r"^\+?[0-9*#]{1,32}$")]
 Brand = Literal[
     "prostir",
     "mir",
@@ -56,6 +60,7 @@ class CallSnapshot(Message):
     masked: bool
     started_at: float
     test_call_id: Id | None = None
+    operator: OperatorName = ""
     payment_id: Id | None = None
     collecting: CardField | None = None
     digits: dict[CardField, Annotated[int, Field(ge=0, le=19)]] = {}
@@ -88,6 +93,31 @@ class CallArrived(Message):
     agent_uri: SipUri
     started_at: float
     test_call_id: Id | None = None
+    operator: OperatorName = ""
+
+
+class OperatorNamed(Message):
+    """The agent's phone or PBX has said, in a header that is trusted by setting, who has the call."""
+
+    type: Literal["call.operator"] = "call.operator"
+    call_id: Id
+    operator: OperatorName
+
+
+class LinkCodeKeyed(Message):
+    """On the agent leg somebody keyed this link code; None: one that the cell does not know."""
+
+    type: Literal["call.link-code"] = "call.link-code"
+    call_id: Id
+    link_id: Id | None = None
+
+
+class CallTransferred(Message):
+    """The agent has handed the call on, and the new agent has answered."""
+
+    type: Literal["call.transferred"] = "call.transferred"
+    call_id: Id
+    agent_uri: SipUri
 
 
 class CallConnected(Message):
@@ -206,7 +236,14 @@ class CommandRefused(Message):
 
     type: Literal["command.refused"] = "command.refused"
     command_id: Id
-    code: Literal["not-found", "wrong-state", "session-in-progress", "invalid-input", "internal-error"]
+    code: Literal[
+        "not-found",
+        "wrong-state",
+        "session-in-progress",
+        "invalid-input",
+        "invalid-card-number-security-code-capture-sequence",
+        "internal-error",
+    ]
 
 
 class CellStarted(Message):
@@ -240,6 +277,31 @@ class RouteCall(Command):
     type: Literal["route-call"] = "route-call"
     call_id: Id
     agent_uri: SipUri
+
+
+class DialOut(Command):
+    """Ring this phone of an operator's, then dial the customer through the trunk."""
+
+    type: Literal["dial-out"] = "dial-out"
+    call_id: Id
+    agent_uri: SipUri = Field(min_length=1)
+    number: DialledNumber
+
+
+class ExpectLinkCode(Command):
+    """For so long an operator may key ``*9`` and this code on any call of the cell."""
+
+    type: Literal["expect-link-code"] = "expect-link-code"
+    link_id: Id
+    code: str = Field(pattern=r"^[0-9]{4}$", repr=False)
+    seconds: float = Field(gt=0, le=600)
+
+
+class ForgetLinkCode(Command):
+    """The code was used, or replaced."""
+
+    type: Literal["forget-link-code"] = "forget-link-code"
+    link_id: Id
 
 
 class Rules(Message):
@@ -291,6 +353,9 @@ class HangUp(Command):
 Event = (
     Hello
     | CallArrived
+    | OperatorNamed
+    | LinkCodeKeyed
+    | CallTransferred
     | CallConnected
     | CallEnded
     | MaskChanged
@@ -307,7 +372,9 @@ Event = (
     | CellStarted
     | CellLost
 )
-AnyCommand = RouteCall | StartCapture | CaptureFields | EndCapture | HangUp
+CallCommand = RouteCall | StartCapture | CaptureFields | EndCapture | HangUp
+CellCommand = DialOut | ExpectLinkCode | ForgetLinkCode
+AnyCommand = CallCommand | CellCommand
 
 _EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
 _COMMANDS: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Field(discriminator="type")])

@@ -23,13 +23,15 @@ class Direction(StrEnum):
 
 
 class EndReason(StrEnum):
-    """Why a call ended."""
+    """Why a call ended. What concerns the dialled side speaks of the agent inbound, of the customer outbound."""
 
     CALLER_HUNG_UP = "caller-hung-up"
     AGENT_HUNG_UP = "agent-hung-up"
     NO_ANSWER = "no-answer"
     BUSY = "busy"
     UNREACHABLE = "unreachable"
+    DECLINED = "declined"
+    OPERATOR_NOT_REACHED = "operator-not-reached"
     CANCELLED = "cancelled"
     HUNG_UP_BY_OPERATOR = "hung-up-by-operator"
     CELL_LOST = "cell-lost"

@@ -49,7 +49,7 @@ from paycall.domain.capture_events import (
     VaultUnreachable,
 )
 from paycall.domain.card import Brand, brand_of
-from paycall.domain.errors import InputError, StateError
+from paycall.domain.errors import CaptureSequenceError, InputError, StateError
 from paycall.domain.field_rules import check_field, is_final
 from paycall.domain.fields import CaptureError, Field
 from paycall.domain.ports import CaptureRules
@@ -156,7 +156,7 @@ def _check_order(fields: Sequence[Field], waiting: Sequence[Field]) -> None:
         raise InputError("name each field once, and at least one")
     turns = [*fields, *(field for field in waiting if field not in fields)]
     if Field.SECURITY_CODE in fields and Field.CARD_NUMBER in turns[turns.index(Field.SECURITY_CODE) :]:
-        raise InputError("the card number has to be taken before the security code")
+        raise CaptureSequenceError
 
 
 def _next_field(state: CaptureState, now: float, attempts_left: int | None = None) -> Result:

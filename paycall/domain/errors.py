@@ -8,6 +8,7 @@ for people.
 
     PaycallError
     ├── InputError               what the other side sent is wrong; nothing was changed
+    │   └── CaptureSequenceError    the security code was asked for before the card number
     ├── NotFoundError            no such call, payment, token, operator
     ├── StateError               the command is known, but not in this state
     │   └── RetryBudgetSpentError   the card's network allows no attempt for now; not sent
@@ -44,6 +45,13 @@ class InputError(PaycallError):
 
     code = "invalid-input"
     text = "the request is not valid"
+
+
+class CaptureSequenceError(InputError):
+    """The security code was asked for before the card number; named as in a capture (``fields.CaptureError``)."""
+
+    code = "invalid-card-number-security-code-capture-sequence"
+    text = "the card number has to be taken before the security code"
 
 
 class NotFoundError(PaycallError):

@@ -91,6 +91,15 @@ class CallControl(Protocol):
     async def hang_up(self, call_id: str) -> None:
         """End the call."""
 
+    async def dial_out(self, call_id: str, agent_uri: str, number: str) -> None:
+        """Ring this phone of an operator's, then dial the number; ``StateError`` if every line is busy."""
+
+    async def expect_link_code(self, link_id: str, code: str, seconds: float) -> None:
+        """Have every cell wait for this code on its agent legs. Raises nothing."""
+
+    async def forget_link_code(self, link_id: str) -> None:
+        """Have every cell forget it. Raises nothing."""
+
 
 class PaymentVault(Protocol):
     """The panel's side of the vault: tokens and amounts, never a card.

@@ -27,8 +27,11 @@ from paycall.control.messages import (
     AnyCommand,
     CallSnapshot,
     CaptureFields,
+    DialOut,
     EndCapture,
     Event,
+    ExpectLinkCode,
+    ForgetLinkCode,
     HangUp,
     Hello,
     RouteCall,
@@ -36,7 +39,7 @@ from paycall.control.messages import (
 )
 from paycall.domain import capture_events as happened
 from paycall.domain.call import CallState, EndReason
-from paycall.domain.errors import CardDataError, NotFoundError, PaycallError
+from paycall.domain.errors import CardDataError, NotFoundError, PaycallError, StateError
 from paycall.domain.fields import Field
 from paycall.domain.ids import is_id, new_id
 from paycall.domain.ports import CaptureRules
@@ -295,6 +298,8 @@ class Cell:
 
     def _carry_out(self, command: AnyCommand, done: Callable[..., None]) -> None:
         try:
+            if isinstance(command, DialOut | ExpectLinkCode | ForgetLinkCode):
+                raise StateError("this cell cannot do that")
             bridge = self._bridges.get(command.call_id)
             if bridge is None:
                 raise NotFoundError("this cell does not have the call")

@@ -47,6 +47,8 @@ END_REASONS: dict[str, str] = {
     "no-answer": N_("Nobody answered"),
     "busy": N_("Busy"),
     "unreachable": N_("Could not be reached"),
+    "declined": N_("The call was declined"),
+    "operator-not-reached": N_("Your phone could not be rung"),
     "cancelled": N_("The caller gave up"),
     "hung-up-by-operator": N_("Ended from the panel"),
     "cell-lost": N_("The line was lost"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from paycall.control import messages as m
-from paycall.domain.call import EndReason
+from paycall.domain.call import Direction, EndReason
 from paycall.domain.errors import (
     NotFoundError,
     StateError,
@@ -56,6 +56,8 @@ class FakeCell:
         self.calls: dict[str, _Call] = {}
         self.routes: dict[str, str] = {}
         self.refuse: Exception | None = None
+        self.dialled: list[tuple[str, str]] = []
+        self.link_codes: dict[str, str] = {}
 
     async def say(self, event: m.Event) -> None:
         if self.handler is not None:
@@ -173,6 +175,25 @@ class FakeCell:
     async def route_call(self, call_id: str, agent_uri: str) -> None:
         self._call(call_id)
         self.routes[call_id] = agent_uri
+
+    async def dial_out(self, call_id: str, agent_uri: str, number: str) -> None:
+        if self.refuse is not None:
+            raise self.refuse
+        self.dialled.append((agent_uri, number))
+        call = _Call(call_id, number, agent_uri, time.time())
+        self.calls[call_id] = call
+        await self.say(
+            m.CallArrived(
+                call_id=call_id, direction=Direction.OUTBOUND, caller=number, called="", agent_uri=agent_uri,
+                started_at=call.started_at,
+            )
+        )  # fmt: skip
+
+    async def expect_link_code(self, link_id: str, code: str, seconds: float) -> None:
+        self.link_codes[link_id] = code
+
+    async def forget_link_code(self, link_id: str) -> None:
+        self.link_codes.pop(link_id, None)
 
     async def hang_up(self, call_id: str) -> None:
         self._call(call_id)
