@@ -31,6 +31,7 @@ log = structlog.get_logger(__name__)
 GIVE_UP_ON_PEER_S = 2.0
 _BUSY = frozenset({486, 600, 603})
 _NO_ANSWER = frozenset({408, 480, 487})
+_Q850_CAUSES = {486: 17, 480: 19, 503: 27}  # busy, no answer, out of order: of the agent's side, not of the cell
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,8 @@ class Bridge:
         self.line.caller_gone()
         others = self.legs
         for other in others:
-            other.end(answer if other is self.caller and not other.confirmed else 0)
+            unanswered = other is self.caller and not other.confirmed
+            other.end(answer, _Q850_CAUSES.get(answer, 0)) if unanswered else other.end()
         if any(other.alive for other in others):
             # a peer that never answers the BYE must not keep the call on the screens
             self._endpoint.call_later(GIVE_UP_ON_PEER_S, self._ended)

@@ -88,11 +88,19 @@ class Leg(pj.Call):  # type: ignore[misc]
             prm.statusCode = status
             self._try("answer", partial(self.answer, prm))
 
-    def end(self, status: int = 0) -> None:
-        """Hang up, or refuse with a status."""
+    def end(self, status: int = 0, cause: int = 0) -> None:
+        """Hang up, or refuse with a status.
+
+        A Q.850 ``cause`` (RFC 6432) says that the other side of the call refused it: a proxy in front then knows
+        that another cell would do no better.
+        """
         if self.alive:
             prm = pj.CallOpParam()
             prm.statusCode = status
+            if cause:
+                header = pj.SipHeader()
+                header.hName, header.hValue = "Reason", f"Q.850;cause={cause}"
+                prm.txOption.headers.append(header)
             self._try("hangup", partial(self.hangup, prm))
 
     def audio(self) -> pj.AudioMedia | None:

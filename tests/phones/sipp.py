@@ -80,6 +80,7 @@ def invite(user: str, body: str, headers: str = "", cseq: int = 1, to_tag: bool 
     return message(
         f"""INVITE {target} SIP/2.0
         {VIA}
+        {"[routes]" if to_tag else ""}
         {_CALLER_FROM.format(user=user)}
         To: <sip:[service]@[remote_ip]:[remote_port]>{"[peer_tag_param]" if to_tag else ""}
         Call-ID: [call_id]
@@ -104,6 +105,7 @@ def in_dialog(
     return message(
         f"""{method} [next_url] SIP/2.0
         {VIA}
+        [routes]
         {_CALLER_FROM.format(user=user)}
         To: <sip:[service]@[remote_ip]:[remote_port]>[peer_tag_param]
         Call-ID: [call_id]
@@ -228,6 +230,7 @@ def agent_request(
     return message(
         f"""{method} [$5] SIP/2.0
         {VIA}
+        [routes]
         From:[$4];tag=[pid]agent[call_number]
         To:[$3]
         Call-ID: [call_id]
