@@ -22,7 +22,7 @@ class Phones:
 
     def __init__(self, stack: Stack) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self.agent = self._run(PhoneProcess.start(port=stack.agent_port))
         self.caller = self._run(PhoneProcess.start())
