@@ -43,8 +43,9 @@ class ToneListener:
         self._last: int | None = None
         self._run = 0
         bins = np.fft.rfftfreq(_FFT_SIZE * sample_rate_hz // 8000, 1.0 / sample_rate_hz)
-        self._speech_band = (bins > 300.0) & (bins < 3400.0)
         self._bands = [np.abs(bins - f) <= 55.0 for f in (*_LOW_HZ, *_HIGH_HZ)]
+        # what a spectrum is multiplied by: the energy of the speech band, and of each tone's
+        self._sums = np.stack([(bins > 300.0) & (bins < 3400.0), *self._bands], axis=1).astype(np.float64)
         self._bins = bins
 
     def process(self, pcm: NDArray[np.int16]) -> int:
@@ -59,31 +60,43 @@ class ToneListener:
             raise ValueError("samples must be a one-dimensional numpy array of int16")
         before = self.keys_heard
         self._buffer = np.concatenate([self._buffer, pcm])
-        while self._buffer.size >= self._frame:
-            self._hear(self._buffer[: self._frame])
-            self._buffer = self._buffer[self._step :]
+        count = (self._buffer.size - self._frame) // self._step + 1
+        if count > 0:
+            frames = np.lib.stride_tricks.sliding_window_view(self._buffer, self._frame)[:: self._step]
+            for key in self._keys(frames):
+                self._hear(key)
+            self._buffer = self._buffer[count * self._step :]
         return self.keys_heard - before
 
-    def _hear(self, frame: NDArray[np.int16]) -> None:
-        key = self._key(frame)
+    def _hear(self, key: int | None) -> None:
         self._run = self._run + 1 if key is not None and key == self._last else int(key is not None)
         self._last = key
         if self._run == _FRAMES_TO_COUNT:
             self.keys_heard += 1
 
-    def _key(self, frame: NDArray[np.int16]) -> int | None:
-        samples = frame.astype(np.float64)
-        if np.sqrt(np.mean(samples**2)) < _MIN_RMS:
-            return None
-        spectrum = np.abs(np.fft.rfft(samples * self._taper, _FFT_SIZE * self._rate // 8000)) ** 2
-        total = float(spectrum[self._speech_band].sum())
-        strength = np.array([spectrum[band].sum() for band in self._bands])
-        row, column = int(np.argmax(strength[:4])), int(np.argmax(strength[4:]))
-        low, high = float(strength[row]), float(strength[4 + column])
-        if low + high < _MIN_SHARE * total or max(low, high) > _MAX_TWIST * min(low, high):
-            return None
+    def _keys(self, frames: NDArray[np.int16]) -> list[int | None]:
+        """The key that each frame, shape ``(n, frame)``, sounds like; None for none."""
+        samples = frames.astype(np.float64)
+        size = _FFT_SIZE * self._rate // 8000
+        spectra = np.abs(np.fft.rfft(samples * self._taper, size)) ** 2
+        sums = spectra @ self._sums
+        total, strength = sums[:, 0], sums[:, 1:]
+        rows, columns = strength[:, :4].argmax(axis=1), strength[:, 4:].argmax(axis=1)
+        each = np.arange(len(frames))
+        low, high = strength[each, rows], strength[each, 4 + columns]
+        weaker, stronger = np.minimum(low, high), np.maximum(low, high)
+        likely = (np.sqrt(np.mean(samples**2, axis=1)) >= _MIN_RMS) & (low + high >= _MIN_SHARE * total)
+        likely &= stronger <= _MAX_TWIST * weaker
+        return [
+            4 * row + column if maybe and self._on_frequency(spectrum, row, column) else None
+            for maybe, spectrum, row, column in zip(
+                likely.tolist(), spectra, rows.tolist(), columns.tolist(), strict=True
+            )
+        ]
+
+    def _on_frequency(self, spectrum: NDArray[np.float64], row: int, column: int) -> bool:
         for wanted, band in ((_LOW_HZ[row], self._bands[row]), (_HIGH_HZ[column], self._bands[4 + column])):
             peak = self._bins[band][int(np.argmax(spectrum[band]))]
             if abs(peak - wanted) > _TOLERANCE * wanted + 16.0:
-                return None
-        return 4 * row + column
+                return False
+        return True

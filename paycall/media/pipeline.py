@@ -19,9 +19,12 @@ Pcm = NDArray[np.int16]
 # key, and how long ago it began and ended, in seconds
 OnKey = Callable[[str, float, float], None]
 EVENT_MARGIN_S = 0.1
-# The detector takes two 20 ms blocks at a time: a call of it costs much the same for any length, and a key is
-# told at most 20 ms later. The masker cannot wait.
+# A call of the detector costs much the same for any length, so it takes two 20 ms blocks at a time: a key is told at
+# most 20 ms later. While the masker, which is laxer, finds nothing to mute, it takes ten: it still hears every
+# sample, so what it alone takes for a key is told late, not missed. The masker itself cannot wait.
 TAP_S = 0.04
+QUIET_TAP_S = 0.2
+_QUIET_AFTER_S = 0.08  # since the masker's last muted sample, which comes out when its key has long been told
 
 
 class Stage(Protocol):
@@ -34,24 +37,38 @@ class Stage(Protocol):
 class Tap:
     """Lets the sound pass and reports the keys in it."""
 
-    def __init__(self, on_key: OnKey, following: Stage, sample_rate_hz: int) -> None:
-        self._detector = DtmfDetector(sample_rate_hz)
+    def __init__(self, on_key: OnKey, following: Stage, masker: ToneMasker) -> None:
+        self._detector = DtmfDetector(masker.sample_rate_hz)
         self._on_key = on_key
         self._following = following
-        self._rate_hz = sample_rate_hz
+        self._masker = masker
+        self._rate_hz = masker.sample_rate_hz
         self._samples = 0
         self._waiting: list[Pcm] = []
         self._waiting_samples = 0
-        self._batch_samples = round(TAP_S * sample_rate_hz)
+        self._batch_samples = round(TAP_S * self._rate_hz)
+        self._quiet_batch_samples = round(QUIET_TAP_S * self._rate_hz)
+        self._quiet_after_samples = round(_QUIET_AFTER_S * self._rate_hz)
+        self._quiet_samples = 0
+        self._muted_samples = 0
 
     def process(self, pcm: Pcm) -> Pcm:
         """Listen, and hand on."""
         self._waiting.append(pcm)
         self._waiting_samples += pcm.size
-        if self._waiting_samples >= self._batch_samples:
+        batch = self._quiet_batch_samples if self._quiet(pcm.size) else self._batch_samples
+        if self._waiting_samples >= batch:
             self._listen(np.concatenate(self._waiting))
             self._waiting, self._waiting_samples = [], 0
         return self._following.process(pcm)
+
+    def _quiet(self, samples: int) -> bool:
+        """Whether the masker has muted nothing for a while."""
+        muted = self._masker.muted_samples
+        if muted != self._muted_samples or not self._masker.engaged:
+            self._muted_samples, self._quiet_samples = muted, 0
+        self._quiet_samples += samples
+        return self._quiet_samples > self._quiet_after_samples
 
     @property
     def key_sounds(self) -> bool:
@@ -154,4 +171,4 @@ def build_pipeline(
     """Wire the stages: the only place where their order is written."""
     masker = ToneMasker(sample_rate_hz, replacement)
     hush = Hush(Mask(masker), sample_rate_hz)
-    return Pipeline(Tap(on_key, hush, sample_rate_hz), hush, masker)
+    return Pipeline(Tap(on_key, hush, masker), hush, masker)

@@ -1,12 +1,13 @@
 """The two bridge ports in Python: one that masks, one that listens.
 
 Rules: an exception in the audio path gives silence, never the caller's sound. A port lives as long as its call and
-a second longer (PJSIP's clock thread may still know it). The callbacks run in PJSIP's clock thread, every 20 ms.
+a second longer (PJSIP's clock thread may still know it). The callbacks run in PJSIP's clock thread.
 """
 
 from __future__ import annotations
 
-import time
+import ctypes
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -19,14 +20,28 @@ from paycall.media.guard import guarded
 from paycall.media.pipeline import Pipeline
 
 SAMPLES = BRIDGE_RATE_HZ * FRAME_MS // 1000
-_LISTEN_FRAMES = (
-    10  # the check may come 200 ms late: a call of the listener costs much the same for any length
-)
+# The check may come 200 ms late: the bridge collects as much, in C, and a call of the listener costs much the same.
+LISTEN_MS = 200
+LISTEN_SAMPLES = BRIDGE_RATE_HZ * LISTEN_MS // 1000
 
 
-def _format() -> pj.MediaFormatAudio:
+_thread = threading.local()
+
+
+def _stay_attached() -> None:
+    """Keep Python's state of the calling thread between callbacks, once and for all.
+
+    The clock thread is PJSIP's: each of its callbacks would make a thread state and its stack anew, by system
+    calls, and throw them away. A second ``PyGILState_Ensure`` without its release keeps it, and holds no lock.
+    """
+    if not getattr(_thread, "attached", False):
+        ctypes.pythonapi.PyGILState_Ensure()
+        _thread.attached = True
+
+
+def _format(frame_ms: int = FRAME_MS) -> pj.MediaFormatAudio:
     audio = pj.MediaFormatAudio()
-    audio.init(pj.PJMEDIA_FORMAT_L16, BRIDGE_RATE_HZ, 1, FRAME_MS * 1000, 16)
+    audio.init(pj.PJMEDIA_FORMAT_L16, BRIDGE_RATE_HZ, 1, frame_ms * 1000, 16)
     return audio
 
 
@@ -53,6 +68,7 @@ class MaskPort(pj.AudioMediaPort):  # type: ignore[misc]
 
     @guarded
     def onFrameReceived(self, frame: pj.MediaFrame) -> None:
+        _stay_attached()
         self._ready = None
         pipeline = self._pipeline
         if pipeline is None:
@@ -81,13 +97,10 @@ class ListenPort(pj.AudioMediaPort):  # type: ignore[misc]
         super().__init__()
         self._on_keys = on_keys
         self._listener: ToneListener | None = None
-        self._waiting: list[Pcm] = []
-        self.heard_at = 0.0
-        self.createPort("listen", _format())
+        self.createPort("listen", _format(LISTEN_MS))
 
     def use(self, listener: ToneListener | None) -> None:
         """Listen with this from the next block on."""
-        self._waiting = []
         self._listener = listener
 
     @guarded
@@ -95,13 +108,9 @@ class ListenPort(pj.AudioMediaPort):  # type: ignore[misc]
         listener = self._listener
         if listener is None:
             return
-        self.heard_at = time.monotonic()
-        self._waiting.append(read_samples(frame, SAMPLES))
-        if len(self._waiting) >= _LISTEN_FRAMES:
-            block, self._waiting = np.concatenate(self._waiting), []
-            keys = listener.process(block)
-            if keys:
-                self._on_keys(keys)
+        keys = listener.process(read_samples(frame, LISTEN_SAMPLES))
+        if keys:
+            self._on_keys(keys)
 
     @guarded
     def onFrameRequested(self, frame: pj.MediaFrame) -> None:

@@ -35,6 +35,15 @@ def test_keys_are_reported_with_their_moments_and_taken_out() -> None:
     assert dsp.detect(out) == []
 
 
+def test_the_tap_waits_in_quiet_and_misses_nothing() -> None:
+    heard: list[tuple[str, float, float]] = []
+    pipeline = build_pipeline(lambda *key: heard.append(key), "silence")
+    talk = (np.random.default_rng(2).standard_normal(8000) * 1000).astype(np.int16)
+    run(pipeline, np.concatenate([talk, keyed("70"), talk, keyed("9"), talk]))
+    assert [key for key, _, _ in heard] == list("709")
+    assert all(0.0 <= ended < 0.1 for _, _, ended in heard)  # told as soon as in a row of keys
+
+
 def test_sound_around_an_event_is_hushed_but_still_tapped() -> None:
     heard: list[str] = []
     pipeline = build_pipeline(lambda key, *_: heard.append(key), "silence")
