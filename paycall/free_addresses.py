@@ -9,8 +9,10 @@ import errno
 import os
 import socket
 import time
+from collections.abc import Sequence
 
 from paycall.domain.errors import SettingsError
+from paycall.kamailio import listening
 from paycall.settings import Settings
 
 # What a ``serve`` that was killed has left ends by itself (process.end_with_parent), and takes a moment.
@@ -32,6 +34,21 @@ def check_addresses(settings: Settings) -> None:
         _check("sandbox", "host", sandbox.host, "port", sandbox.port, socket.SOCK_STREAM, deadline)
     for port in range(media.first_sip_port, media.first_sip_port + media.cells):
         _check("media", "address", media.address, "first_sip_port", port, socket.SOCK_DGRAM, deadline)
+
+
+def check_kamailio(settings: Settings, instances: Sequence[str]) -> None:
+    """The same for the instances of Kamailio that are about to be started.
+
+    Raises
+    ------
+    SettingsError
+        As ``check_addresses``.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    for instance in instances:
+        address, port = listening(settings.kamailio, settings.media, instance)
+        for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+            _check("kamailio", f"{instance}_address", address, f"{instance}_port", port, kind, deadline)
 
 
 def _check(

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from paycall.domain.errors import SettingsError
-from paycall.settings import KamailioSettings, MediaSettings
+from paycall.settings import KamailioSettings, MediaSettings, Settings
 
 CONFIGURATIONS = Path(__file__).parent.parent / "config" / "kamailio"
 INSTANCES = ("carrier", "operators")
@@ -34,6 +34,19 @@ def listening(settings: KamailioSettings, media: MediaSettings, instance: str) -
     if instance == "carrier":
         return settings.carrier_address or media.address, settings.carrier_port
     return settings.operators_address or media.address, settings.operators_port
+
+
+def usable(settings: Settings) -> tuple[str, ...]:
+    """The instances that ``paycall serve`` puts in front, their files written: none without Kamailio.
+
+    The operators' one only where a phone has a password (``paycall kamailio --phone``).
+    """
+    section = settings.kamailio
+    if not section.enabled or find_program("kamailio") is None or not CONFIGURATIONS.is_dir():
+        return ()
+    folder = write_folder(section, settings.media, cells_text(cells_of(settings.media)))
+    wanted = INSTANCES if read_phones(folder) else INSTANCES[:1]
+    return tuple(instance for instance in wanted if accepts(folder, instance))
 
 
 def accepts(folder: Path, instance: str) -> bool:

@@ -9,13 +9,14 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from paycall import kamailio
 from paycall.domain.errors import SettingsError
-from paycall.free_addresses import check_addresses
-from paycall.health import NAMES, is_ready
+from paycall.free_addresses import check_addresses, check_kamailio
+from paycall.health import NAMES, is_ready, sip_answers
 from paycall.logs import configure_logs
 from paycall.settings import Settings, load_settings
 from paycall.supervisor import Child, Supervisor
@@ -38,16 +39,18 @@ def run(args: argparse.Namespace) -> int:
 def _serve(settings: Settings, config: Path | None) -> int:
     _say(f"preparing {settings.site.var}/")
     sign_in = prepare(settings)
+    in_front = kamailio.usable(settings)
+    check_kamailio(settings, in_front)
     with (settings.site.var / "log" / "supervisor.log").open("a") as stream:
         configure_logs(settings.site.log_level, stream)
-        supervisor = Supervisor(_children(settings, config))
+        supervisor = Supervisor([*_in_front(settings, config, in_front), *_children(settings, config)])
         for sig in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sig, lambda *_: supervisor.request_stop())
         os.environ["PAYCALL_SUPERVISED"] = "1"
         try:
             if status := supervisor.start(START_S, _say):
                 return status
-            _welcome(settings, sign_in)
+            _welcome(settings, sign_in, in_front)
             supervisor.watch()
         finally:
             _say("stopping")
@@ -146,15 +149,37 @@ def _children(settings: Settings, config: Path | None) -> list[Child]:
     ]
 
 
-def _welcome(settings: Settings, sign_in: str) -> None:
+def _in_front(settings: Settings, config: Path | None, instances: Sequence[str]) -> list[Child]:
+    """Kamailio's instances: started before the cells, stopped after them."""
+    own = ["--config", str(config)] if config else []
+    return [
+        Child(
+            name=f"kamailio-{instance}",
+            command=[sys.executable, "-m", "paycall", "kamailio", "--run", instance, *own],
+            log_path=settings.site.var / "log" / f"kamailio-{instance}.log",
+            ready=partial(sip_answers, *kamailio.listening(settings.kamailio, settings.media, instance)),
+            outlives=True,
+        )
+        for instance in instances
+    ]
+
+
+def _welcome(settings: Settings, sign_in: str, in_front: Sequence[str]) -> None:
     media, panel = settings.media, settings.panel
     ports = [media.first_sip_port + n for n in range(media.cells)]
     _say("")
     _say(f"  panel      http://{panel.host}:{panel.port}/   {sign_in}")
-    _say(
-        f"  callers    sip:anything@{media.address}:{ports[0]}"
-        + (f" to :{ports[-1]}" if len(ports) > 1 else "")
-    )
+    if "carrier" in in_front:
+        address, port = kamailio.listening(settings.kamailio, media, "carrier")
+        _say(f"  callers    sip:anything@{address}:{port}   (Kamailio, in front of {media.cells} cells)")
+    else:
+        _say(
+            f"  callers    sip:anything@{media.address}:{ports[0]}"
+            + (f" to :{ports[-1]}" if len(ports) > 1 else "")
+        )
+    if "operators" in in_front:
+        address, port = kamailio.listening(settings.kamailio, media, "operators")
+        _say(f"  phones     operators' phones register at {address}:{port}")
     _say(f"  operator   paycall rings {media.agent_uri}")
     _say("  no phone?  the panel has a button that makes a test call")
     if settings.sandbox.enabled:

@@ -35,6 +35,7 @@ class Child:
     command: list[str]
     log_path: Path
     ready: Callable[[], bool]
+    outlives: bool = False  # stopped only when the others have ended: they still speak through it
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     failures: int = 0
@@ -65,6 +66,12 @@ class Child:
             lines = written.read().decode("utf-8", "replace").splitlines()
         said = [line.removeprefix(_COMPLAINT) for line in lines if line.startswith(_COMPLAINT)]
         return said[-1] if said else None
+
+    def kill_group(self) -> None:
+        """End what a dead process has left of its group: its workers would keep its ports."""
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Release the log file."""
@@ -132,6 +139,7 @@ class Supervisor:
             status = child.process.returncode if child.process else None
             pause_s = min(0.1 * 2**child.failures, MAX_PAUSE_S) if child.failures else 0.0
             log.error("process_died", name=child.name, status=status, seconds=pause_s)
+            child.kill_group()
             child.restart_at = now + pause_s
             child.failures += 1
         if now >= child.restart_at:
@@ -145,18 +153,22 @@ class Supervisor:
     def stop(self) -> None:
         """Ask every process to stop, last started first, and kill what does not listen."""
         self._stopping = True
-        for child in reversed(self.children):
+        self._stop([child for child in reversed(self.children) if not child.outlives])
+        self._stop([child for child in reversed(self.children) if child.outlives])
+
+    @staticmethod
+    def _stop(children: list[Child]) -> None:
+        for child in children:
             if child.alive() and child.process is not None:
                 child.process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + STOP_S
-        for child in reversed(self.children):
+        for child in children:
             if child.process is None:
                 continue
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.process.wait(max(0.1, deadline - time.monotonic()))
             if child.alive():
                 log.error("process_killed", name=child.name)
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(child.process.pid, signal.SIGKILL)
+                child.kill_group()
                 child.process.wait()
             child.close()

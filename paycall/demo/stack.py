@@ -150,6 +150,7 @@ def _await_start(process: subprocess.Popen[bytes], output: Path) -> None:
 
 def _settings(stack: Stack, extra: str, sandbox: str) -> str:
     # Below the ports that the system hands out, which SIP's is one of.
+    kamailio = "" if "[kamailio]" in extra else "\n[kamailio]\nenabled = false\n"  # phones call the cells
     rtp = random.randrange(22000, 32000 - stack.cells * RTP_PORTS_PER_CELL, 2)
     return f"""\
 [site]
@@ -165,7 +166,7 @@ cells = {stack.cells}
 first_sip_port = {stack.first_sip_port}
 first_rtp_port = {rtp}
 agent_uri = "sip:operator@{HOST}:{stack.agent_port}"
-
+{kamailio}
 [panel]
 port = {stack.panel_port}
 {extra}

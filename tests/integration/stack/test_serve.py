@@ -58,7 +58,8 @@ def write(folder: Path, **sections: str) -> Path:
         f'[site]\nvar = "{folder / "var"}"\n'
         f"[panel]\nport = {ports['panel']}\n{sections.get('panel', '')}\n"
         f"[sandbox]\nport = {ports['sandbox']}\n"
-        f"[vault]\n{sections.get('vault', '')}\n"
+        f"[vault]\n{NO_METRICS}\n{sections.get('vault', '')}\n"
+        "[kamailio]\nenabled = false\n"
         f"[media]\ncells = 2\nfirst_sip_port = {FIRST_SIP_PORT}\nfirst_rtp_port = 21400\n"
         f"{sections.get('media', '')}\n"
     )
