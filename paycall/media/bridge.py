@@ -16,13 +16,14 @@ from paycall.control import messages
 from paycall.control.messages import CallSnapshot, Event
 from paycall.domain.call import CallEvent, CallState, Direction, EndReason, next_state
 from paycall.domain.errors import StateError
-from paycall.media.caller_keys import is_new
 from paycall.media.capture import Store
+from paycall.media.counts import Counts
 from paycall.media.dialling import Dialling
 from paycall.media.endpoint import SipEndpoint, Timer
-from paycall.media.keys import RtpEventTracker
 from paycall.media.legs import KeyReport, Leg
+from paycall.media.link_codes import LinkCodes
 from paycall.media.masked_line import LineOwner, MaskedLine
+from paycall.media.operator_keys import OperatorKeys
 from paycall.media.transfer import Transfer
 from paycall.settings import MediaSettings
 
@@ -31,7 +32,11 @@ log = structlog.get_logger(__name__)
 GIVE_UP_ON_PEER_S = 2.0
 _BUSY = frozenset({486, 600, 603})
 _NO_ANSWER = frozenset({408, 480, 487})
-_Q850_CAUSES = {486: 17, 480: 19, 503: 27}  # busy, no answer, out of order: of the agent's side, not of the cell
+_Q850_CAUSES = {
+    486: 17,
+    480: 19,
+    503: 27,
+}  # busy, no answer, out of order: of the agent's side, not of the cell
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,8 @@ class Surroundings:
     store: Store
     on_change: Callable[[Bridge], None]
     has_free_slot: Callable[[], bool]
+    counts: Counts
+    link_codes: LinkCodes
 
 
 class Bridge:
@@ -76,8 +83,10 @@ class Bridge:
         self._routing: Timer | None = None
         self._dialling = Dialling(cell.endpoint, cell.settings.ring_timeout_s, self.on_leg_gone)
         self._reason: EndReason | None = None
-        self._agent_events = RtpEventTracker()
-        owner = LineOwner(self._emit, self._changed, self._is_connected, self._pass_key_on)
+        self.operator_keys = OperatorKeys(
+            cell.endpoint, cell.link_codes, identity.call_id, self._emit, self._pass_key_back
+        )
+        owner = LineOwner(self._emit, self._changed, self._is_connected, self._pass_key_on, cell.counts)
         self.line = MaskedLine(cell.endpoint, cell.settings, cell.store, identity.call_id, owner)
 
     # ---- the call's beginning ----------------------------------------------------------------------------
@@ -150,14 +159,13 @@ class Bridge:
         """The new leg has answered: it is the agent now."""
         old, self.agent, self._transfer = self.agent, transfer.leg, None
         self.agent_uri = transfer.agent_uri
-        self._agent_events = RtpEventTracker()
         self._join()
         if old is not None and old.alive:
             self._former.append(old)
             # it hangs up itself when it is told of the success
             self._endpoint.call_later(GIVE_UP_ON_PEER_S, old.end)
         log.info("call_transferred", call_id=self.identity.call_id)
-        self._changed()
+        self._emit(messages.CallTransferred(call_id=self.identity.call_id, agent_uri=self.agent_uri))
 
     def _join(self) -> None:
         """Join the caller with whoever is there to talk to."""
@@ -165,6 +173,7 @@ class Bridge:
         if self._transfer is not None and (other is None or not other.alive):
             other = self._transfer.leg
         self.line.join(self.caller, other)
+        self.operator_keys.join(self.caller, other)
 
     # ---- what the legs report ----------------------------------------------------------------------------
 
@@ -188,6 +197,7 @@ class Bridge:
 
     def _connected(self) -> None:
         self.state = next_state(self.state, CallEvent.CONNECTED)
+        self.operator_keys.refresh()
         self._emit(messages.CallConnected(call_id=self.identity.call_id, agent_uri=self.agent_uri))
 
     def _is_connected(self) -> bool:
@@ -255,6 +265,7 @@ class Bridge:
         self._dialling.stop()
         if self._routing is not None:
             self._routing.cancel()
+        self.operator_keys.close()
         heard = self.line.close()
         self._emit(
             messages.CallEnded(
@@ -274,11 +285,15 @@ class Bridge:
     # ---- keys --------------------------------------------------------------------------------------------
 
     def on_key_report(self, leg: Leg, report: KeyReport) -> None:
-        """A key beside the audio: the caller's is the line's business, the agent's is for the caller."""
+        """A key beside the audio."""
         if leg is self.caller:
             self.line.key_beside(report)
-        elif leg is self.agent and self.caller is not None and is_new(self._agent_events, report):
-            self.caller.press(report.key)
+        elif leg is self.agent:
+            self.operator_keys.beside(report)
+
+    def _pass_key_back(self, key: str) -> None:
+        if self.caller is not None:
+            self.caller.press(key)
 
     def _pass_key_on(self, key: str) -> None:
         if self.agent is not None:

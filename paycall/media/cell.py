@@ -27,6 +27,7 @@ from paycall.control.messages import (
     AnyCommand,
     CallSnapshot,
     CaptureFields,
+    CellCommand,
     DialOut,
     EndCapture,
     Event,
@@ -51,6 +52,7 @@ from paycall.media.counts import Counts
 from paycall.media.endpoint import MAX_SIP_CALLS, EndpointConfig, SipEndpoint
 from paycall.media.hardening import harden, pss_mb, rss_mb
 from paycall.media.legs import KeyReport, Leg
+from paycall.media.link_codes import LinkCodes
 from paycall.media.sip_text import SipMessage, parse_message, uri_of, user_of
 from paycall.media.vault_client import VaultClient
 from paycall.settings import RTP_PORTS_PER_CELL, MediaSettings
@@ -112,6 +114,7 @@ class Cell:
         self._draining = False
         self._served = 0
         self._counts = Counts()
+        self._link_codes = LinkCodes()
         self._pss_mb = 0.0
         self._loop = asyncio.new_event_loop()
         self._boot_id = new_id("boot")
@@ -121,7 +124,14 @@ class Cell:
             settings.vault_address, tls, on_failure=partial(self._counts.add, "vault_failures")
         )
         self._surroundings = Surroundings(
-            self._endpoint, settings, self._emit, self._store, self._on_change, self._has_free_slot
+            self._endpoint,
+            settings,
+            self._emit,
+            self._store,
+            self._on_change,
+            has_free_slot=self._has_free_slot,
+            link_codes=self._link_codes,
+            counts=self._counts,
         )
 
     # ---- the process -------------------------------------------------------------------------------------
@@ -299,7 +309,9 @@ class Cell:
     def _carry_out(self, command: AnyCommand, done: Callable[..., None]) -> None:
         try:
             if isinstance(command, DialOut | ExpectLinkCode | ForgetLinkCode):
-                raise StateError("this cell cannot do that")
+                self._carry_out_for_all(command)
+                done()
+                return
             bridge = self._bridges.get(command.call_id)
             if bridge is None:
                 raise NotFoundError("this cell does not have the call")
@@ -319,6 +331,18 @@ class Cell:
             done(error)
         else:
             done()
+
+    def _carry_out_for_all(self, command: CellCommand) -> None:
+        """A command that concerns the cell, not one of its calls."""
+        match command:
+            case ExpectLinkCode(link_id=link_id, code=code, seconds=seconds):
+                self._link_codes.expect(link_id, code, time.monotonic() + seconds)
+                for bridge in self._bridges.values():
+                    bridge.operator_keys.refresh()
+            case ForgetLinkCode(link_id=link_id):
+                self._link_codes.forget(link_id)
+            case DialOut():
+                raise StateError("this cell cannot do that")
 
     # ---- the vault ---------------------------------------------------------------------------------------
 
