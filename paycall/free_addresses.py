@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from paycall.domain.errors import SettingsError
 from paycall.kamailio import listening
+from paycall.metrics import metrics_port
 from paycall.settings import Settings
 
 # What a ``serve`` that was killed has left ends by itself (process.end_with_parent), and takes a moment.
@@ -20,7 +21,7 @@ PATIENCE_S = 2.0
 
 
 def check_addresses(settings: Settings) -> None:
-    """Bind every address of panel, simulator and cells for a moment.
+    """Bind every address of panel, simulator, cells and their figures for a moment.
 
     Raises
     ------
@@ -34,6 +35,10 @@ def check_addresses(settings: Settings) -> None:
         _check("sandbox", "host", sandbox.host, "port", sandbox.port, socket.SOCK_STREAM, deadline)
     for port in range(media.first_sip_port, media.first_sip_port + media.cells):
         _check("media", "address", media.address, "first_sip_port", port, socket.SOCK_DGRAM, deadline)
+    for name, section in (("panel", panel), ("vault", settings.vault), ("media", media)):
+        if port := metrics_port(name, section.metrics_port, supervised=True):
+            address = section.metrics_address
+            _check(name, "metrics_address", address, "metrics_port", port, socket.SOCK_STREAM, deadline)
 
 
 def check_kamailio(settings: Settings, instances: Sequence[str]) -> None:

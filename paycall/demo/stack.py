@@ -5,6 +5,7 @@ It starts ``paycall serve`` as a user would, with a settings file that moves eve
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from paycall.domain.errors import PaycallError
+from paycall.metrics import SERVE_PORTS
 from paycall.settings import RTP_PORTS_PER_CELL
 
 HOST = "127.0.0.1"
@@ -35,7 +37,7 @@ class Stack:
     """A running stack.
 
     ``sip_uris`` are the cells' addresses for callers; ``agent_port`` is the UDP port of ``HOST`` where the
-    operator's phone is expected to listen.
+    operator's phone is expected to listen; ``metrics_ports`` are on ``HOST``, by process.
     """
 
     folder: Path
@@ -44,6 +46,7 @@ class Stack:
     first_sip_port: int
     agent_port: int
     cells: int
+    metrics_ports: dict[str, int]
     operator: str = ""
     password: str = field(default="", repr=False)
     process: subprocess.Popen[bytes] | None = None
@@ -117,6 +120,7 @@ def start_stack(folder: Path, cells: int = 2, extra: str = "", sandbox: str = ""
         first_sip_port=_free_ports(cells),
         agent_port=_free_ports(),
         cells=cells,
+        metrics_ports=dict(zip(SERVE_PORTS, itertools.count(_free_ports(len(SERVE_PORTS))))),
     )
     stack.config.write_text(_settings(stack, extra, sandbox), "utf-8")
     output = (folder / "serve.out").open("wb")
@@ -126,7 +130,8 @@ def start_stack(folder: Path, cells: int = 2, extra: str = "", sandbox: str = ""
         stdout=output,
         stderr=subprocess.STDOUT,
         # The file alone counts: the settings of another paycall on this machine are not for this one.
-        env={name: value for name, value in os.environ.items() if not name.startswith("PAYCALL_")},
+        env={name: value for name, value in os.environ.items() if not name.startswith("PAYCALL_")}
+        | {f"PAYCALL_{name.upper()}__METRICS_PORT": str(port) for name, port in stack.metrics_ports.items()},
     )
     output.close()
     try:

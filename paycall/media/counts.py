@@ -7,28 +7,49 @@ are many cells, and each would hold it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import structlog
 
 from paycall.control import messages
 from paycall.control.messages import Event
+from paycall.domain.call import EndReason
+from paycall.domain.fields import CaptureError, Field
+from paycall.media.keys import Way
 
 log = structlog.get_logger(__name__)
 
-# name of a cell's count -> (what it is, its label). In a report a count is "name" or "name:label's value".
-CELL_COUNTS: dict[str, tuple[str, str]] = {
-    "calls": ("Calls that arrived.", ""),
-    "calls_connected": ("Calls in which caller and agent were joined.", ""),
-    "calls_ended": ("Calls that ended, by reason.", "reason"),
-    "captures_started": ("Captures that began: the agent leg was masked.", ""),
-    "captures_completed": ("Captures in which every field was stored.", ""),
-    "captures_ended": ("Captures that ended; the reason is an error, or asked for.", "reason"),
-    "fields_stored": ("Fields that the vault took.", "field"),
-    "fields_failed": ("Fields that were not accepted.", "error"),
-    "keys": ("Keys of callers, by the way they came.", "way"),
-    "mask_alarms": ("The mask failed a check and the agent leg was muted.", "kind"),
-    "agent_leg_keys": ("Keys that the independent listener heard on agent legs while capturing.", ""),
-    "audio_blocks_late": ("20 ms blocks of masked audio that came more than 20 ms late.", ""),
-    "vault_failures": ("Tries to hand a field to the vault that got no answer.", ""),
+
+@dataclass(frozen=True)
+class Count:
+    """What is counted, and the label that tells its kinds apart; each is shown from the start, as 0."""
+
+    text: str
+    label: str = ""
+    values: tuple[str, ...] = ()
+
+
+# In a report a count is "name", or "name:label's value".
+CELL_COUNTS: dict[str, Count] = {
+    "calls": Count("Calls that arrived."),
+    "calls_connected": Count("Calls in which caller and agent were joined."),
+    "calls_ended": Count("Calls that ended, by reason.", "reason", tuple(EndReason)),
+    "captures_started": Count("Captures that began: the agent leg was masked."),
+    "captures_completed": Count("How often every field that was asked for was stored."),
+    "captures_ended": Count(
+        "Captures that ended; the reason is an error, or asked-for.", "reason", ("asked-for", *CaptureError)
+    ),
+    "fields_stored": Count("Fields that the vault took.", "field", tuple(Field)),
+    "fields_failed": Count("Fields that were not accepted.", "error", tuple(CaptureError)),
+    "keys": Count("Keys that captures took, by the way they came.", "way", tuple(way.value for way in Way)),
+    "mask_alarms": Count(
+        "The mask failed a check and the agent leg was muted.",
+        "kind",
+        ("key-on-agent-leg", "bridge-connection", "audio-path-error"),
+    ),
+    "agent_leg_keys": Count("Keys that the independent listener heard on agent legs while capturing."),
+    "audio_blocks_late": Count("20 ms blocks of masked audio that came more than 20 ms late."),
+    "vault_failures": Count("Tries to hand a field to the vault that got no answer."),
 }
 
 
@@ -39,8 +60,9 @@ class Counts:
         self._counts: dict[str, float] = {}
 
     def add(self, name: str, label: str = "", by: float = 1) -> None:
-        """Count. A name that is not in ``CELL_COUNTS`` is a ``KeyError``: it would never be shown."""
-        CELL_COUNTS[name]
+        """Count. What is not in ``CELL_COUNTS`` is an error: it would never be shown."""
+        if label and label not in CELL_COUNTS[name].values:
+            raise ValueError("a count's label that is not one of the known")
         key = f"{name}:{label}" if label else name
         self._counts[key] = self._counts.get(key, 0) + by
 

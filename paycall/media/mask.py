@@ -19,6 +19,7 @@ import pjsua2 as pj
 import structlog
 
 from dsp import ToneListener
+from paycall.media.counts import Counts
 from paycall.media.endpoint import FRAME_MS, SipEndpoint, Timer
 from paycall.media.pipeline import OnKey, Pipeline, build_pipeline
 from paycall.media.ports import ListenPort, MaskPort
@@ -59,11 +60,13 @@ class CallAudio:
         replacement: Replacement,
         on_key: OnKey,
         on_alarm: Callable[[AlarmKind], None],
+        counts: Counts,
     ) -> None:
         self._endpoint = endpoint
         self._replacement: Replacement = replacement
         self._on_key = on_key
         self._on_alarm = on_alarm
+        self._counts = counts
         self._caller: pj.AudioMedia | None = None
         self._agent: pj.AudioMedia | None = None
         self._pipeline: Pipeline | None = None
@@ -140,7 +143,10 @@ class CallAudio:
         """A port is made once a call and used again for each capture."""
         post = self._endpoint.post
         if self._mask_port is None or self._listen_port is None:
-            self._mask_port = MaskPort(lambda error: post(partial(self._audio_fault, error)))
+            self._mask_port = MaskPort(
+                lambda error: post(partial(self._audio_fault, error)),
+                lambda blocks: self._counts.add("audio_blocks_late", by=blocks),
+            )
             self._listen_port = ListenPort(lambda keys: post(partial(self._key_heard, keys)))
         self._alarmed = False
         self._pipeline = build_pipeline(

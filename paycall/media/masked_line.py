@@ -23,7 +23,9 @@ from paycall.domain.fields import Field
 from paycall.domain.ports import CaptureRules
 from paycall.media.caller_keys import CallerKeys
 from paycall.media.capture import CaptureRun, CaptureView, Store
+from paycall.media.counts import Counts
 from paycall.media.endpoint import SipEndpoint
+from paycall.media.keys import Way
 from paycall.media.legs import KeyReport, Leg
 from paycall.media.mask import AlarmKind, CallAudio
 from paycall.settings import MediaSettings
@@ -41,6 +43,7 @@ class LineOwner:
     changed: Callable[[], None]
     connected: Callable[[], bool]
     pass_key_on: Callable[[str], None]
+    counts: Counts
 
 
 class MaskedLine:
@@ -57,7 +60,9 @@ class MaskedLine:
         self._starting: str | None = None
         self._capture: CaptureRun | None = None
         self._keys = CallerKeys()
-        self._audio = CallAudio(endpoint, settings.mask_replacement, self._key_in_audio, self._alarm)
+        self._audio = CallAudio(
+            endpoint, settings.mask_replacement, self._key_in_audio, self._alarm, owner.counts
+        )
 
     # ---- the call ----------------------------------------------------------------------------------------
 
@@ -97,17 +102,18 @@ class MaskedLine:
         if self._audio.masked:
             self._audio.cover_event()
         if self._keys.beside(report):
-            self._pressed(report.key, in_audio=False)
+            self._pressed(report.key, report.way)
 
     def _key_in_audio(self, key: str, began_s_ago: float, ended_s_ago: float) -> None:
         now = time.monotonic()
         if self._keys.in_audio(key, now - began_s_ago, now - ended_s_ago):
-            self._pressed(key, in_audio=True)
+            self._pressed(key, Way.AUDIO)
 
-    def _pressed(self, key: str, *, in_audio: bool) -> None:
+    def _pressed(self, key: str, way: Way) -> None:
         if self._capture is not None and not self._capture.over:
+            self._owner.counts.add("keys", way.value)
             self._capture.feed(happened.KeyPressed(key))
-        elif not self._audio.masked and not self._starting and not in_audio:
+        elif not self._audio.masked and not self._starting and way is not Way.AUDIO:
             self._owner.pass_key_on(key)
 
     # ---- the capture -------------------------------------------------------------------------------------

@@ -64,13 +64,13 @@ class NodeMetrics(Collector):
 
     def _counters(self) -> Iterable[Metric]:
         totals = self.totals()
-        for name, (text, label) in CELL_COUNTS.items():
-            family = CounterMetricFamily(f"paycall_media_{name}", text, labels=[label] if label else [])
-            if not label:
+        for name, count in CELL_COUNTS.items():
+            labels = [count.label] if count.label else []
+            family = CounterMetricFamily(f"paycall_media_{name}", count.text, labels=labels)
+            for value in count.values:
+                family.add_metric([value], totals.get(f"{name}:{value}", 0))
+            if not count.label:
                 family.add_metric([], totals.get(name, 0))
-            for key, value in totals.items():
-                if label and key.startswith(f"{name}:"):
-                    family.add_metric([key.partition(":")[2]], value)
             yield family
         ends = CounterMetricFamily("paycall_media_cells_ended", "Cells that ended.", labels=["how"])
         for how in ("retired", "lost"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -48,9 +49,11 @@ def _format(frame_ms: int = FRAME_MS) -> pj.MediaFormatAudio:
 class MaskPort(pj.AudioMediaPort):  # type: ignore[misc]
     """Caller in, masked caller out. Without a pipeline it gives silence."""
 
-    def __init__(self, on_fault: Callable[[str], None]) -> None:
+    def __init__(self, on_fault: Callable[[str], None], on_late: Callable[[int], None]) -> None:
         super().__init__()
         self._on_fault = on_fault
+        self._on_late = on_late
+        self._due_s = 0.0
         self._pipeline: Pipeline | None = None
         self._ready: Pcm | None = None
         self._writer = FrameWriter(SAMPLES)
@@ -62,6 +65,7 @@ class MaskPort(pj.AudioMediaPort):  # type: ignore[misc]
     def use(self, pipeline: Pipeline | None) -> None:
         """Take this pipeline from the next block on."""
         self.blocks = 0
+        self._due_s = 0.0
         self._ready = None
         self._faulty = False
         self._pipeline = pipeline
@@ -73,6 +77,10 @@ class MaskPort(pj.AudioMediaPort):  # type: ignore[misc]
         pipeline = self._pipeline
         if pipeline is None:
             return
+        now = time.monotonic()
+        if self._due_s and (late := int((now - self._due_s) * 1000 / FRAME_MS)) > 0:
+            self._on_late(late)
+        self._due_s = now + FRAME_MS / 1000
         try:
             self._ready = pipeline.process(read_samples(frame, SAMPLES))
             self.blocks += 1

@@ -16,6 +16,7 @@ import pjsua2 as pj
 
 import dsp
 from paycall.media import mask
+from paycall.media.counts import Counts
 from paycall.media.endpoint import EndpointConfig, SipEndpoint
 from paycall.media.frames import FrameWriter, read_samples
 from paycall.media.mask import CallAudio
@@ -84,7 +85,7 @@ def main(case: str) -> dict[str, Any]:
     caller, agent = Talker(keys), Recorder()
     alarms: list[str] = []
     pressed: list[str] = []
-    audio = CallAudio(endpoint, "silence", lambda key, *_: pressed.append(key), alarms.append)
+    audio = CallAudio(endpoint, "silence", lambda key, *_: pressed.append(key), alarms.append, Counts())
     if case in ("broken", "leaky"):
         stage = _Broken() if case == "broken" else _Leaky()
         real = mask.build_pipeline

@@ -53,20 +53,24 @@ def config(tmp_path: Path) -> Path:
 def write(folder: Path, **sections: str) -> Path:
     """Settings of two cells; more lines for a section by its name."""
     ports = {"panel": free(socket.SOCK_STREAM), "sandbox": free(socket.SOCK_STREAM)}
+    panel = sections.get("panel", "")
+    if "metrics_port" not in panel:
+        panel += f"\n{NO_METRICS}"
     config = folder / "paycall.toml"
     config.write_text(
         f'[site]\nvar = "{folder / "var"}"\n'
-        f"[panel]\nport = {ports['panel']}\n{sections.get('panel', '')}\n"
+        f"[panel]\nport = {ports['panel']}\n{panel}\n"
         f"[sandbox]\nport = {ports['sandbox']}\n"
         f"[vault]\n{NO_METRICS}\n{sections.get('vault', '')}\n"
         "[kamailio]\nenabled = false\n"
         f"[media]\ncells = 2\nfirst_sip_port = {FIRST_SIP_PORT}\nfirst_rtp_port = 21400\n"
-        f"{sections.get('media', '')}\n"
+        f"{NO_METRICS}\n{sections.get('media', '')}\n"
     )
     return config
 
 
 FIRST_SIP_PORT = 21340
+NO_METRICS = "metrics_port = 0"  # another paycall on this machine may have the usual ones
 
 
 def free(kind: socket.SocketKind) -> int:
@@ -131,6 +135,13 @@ def test_a_web_port_in_use_is_named(section: str, config: Path) -> None:
     port = port_of(config, section)
     with socket.create_server((HOST, port)):
         assert serve(config)[:2] == (2, [f"paycall: setting {section}.port: {HOST}:{port} is in use"])
+
+
+def test_a_port_for_figures_in_use_is_named(tmp_path: Path) -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        code, lines, _ = serve(write(tmp_path, panel=f"metrics_port = {port}"))
+    assert (code, lines) == (2, [f"paycall: setting panel.metrics_port: {HOST}:{port} is in use"])
 
 
 def test_the_second_cells_sip_port_in_use_is_named(config: Path) -> None:
