@@ -1,10 +1,10 @@
 """Card data that cannot slip out: masking is in the type, reading is one explicit word.
 
 A secret cannot be printed, formatted, logged, pickled, copied, JSON-encoded, iterated, hashed or compared in
-variable time. ``expose()`` is the only way to its content; each call of it is a place to review. ``wipe()``
-overwrites the bytes that we hold. A refused value is out of our frames before the exception leaves them, so a
-traceback that shows variables does not show it. What Python can't promise: the ``str`` that ``expose()`` returns,
-and what a library makes of it, lives until the interpreter reuses its memory.
+variable time. ``expose()`` and ``write_into()`` are the only ways to its content; each call of them is a place to
+review. ``wipe()`` overwrites the bytes that we hold. A refused value is out of our frames before the exception
+leaves them, so a traceback that shows variables does not show it. What Python can't promise: the ``str`` that
+``expose()`` returns, and what a library makes of it, lives until the interpreter reuses its memory.
 """
 
 from __future__ import annotations
@@ -40,6 +40,10 @@ class Secret:
     def expose(self) -> str:
         """The content itself. Say why at each use."""
         return self._digits.decode("ascii")
+
+    def write_into(self, target: bytearray, start: int) -> None:
+        """Copy the content over ``target`` from ``start`` on; no text is made of it. Say why at each use."""
+        target[start : start + len(self._digits)] = self._digits
 
     def wipe(self) -> None:
         """Overwrite the content with zeros; ``expose()`` gives nothing afterwards."""

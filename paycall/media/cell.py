@@ -160,7 +160,6 @@ class Cell:
         linking.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             self._loop.run_until_complete(linking)
-        self._loop.run_until_complete(self._vault.close())
         self._loop.close()
 
     def _node_spoke(self) -> None:

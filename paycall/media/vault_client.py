@@ -1,8 +1,8 @@
 """Hands a finished field to the vault.
 
-Rules: the digits are in the request's body and nowhere else; no error of this module carries the request (httpx's
-own exceptions hold it, so they never leave here). A field waits at most ``MAX_WAIT_S``; then it is asked for again.
-The value is wiped as soon as the vault has answered, or the wait is over.
+Rules: the digits are in the request's body and nowhere else, and the body is wiped after each try; no error of this
+module carries the request. A field waits at most ``MAX_WAIT_S``; then it is asked for again. The value is wiped as
+soon as the vault has answered, or the wait is over.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import ssl
 import time
 from collections.abc import Callable
 
-import httpx
 import structlog
 
-from paycall.domain.errors import CardDataError, SettingsError, VaultError, VaultUnavailableError
+from paycall.domain.errors import CardDataError, VaultError, VaultUnavailableError
 from paycall.domain.fields import Field
 from paycall.domain.ids import is_id
 from paycall.domain.secret import DigitBuffer
+from paycall.media.wipeable_put import Answer, Server, put_json
 
 log = structlog.get_logger(__name__)
 
 MAX_WAIT_S = 60.0
-_TIMEOUT_S = 5.0
 _FIRST_PAUSE_S = 0.1
 _MAX_PAUSE_S = 2.0
+_HEAD, _TAIL = b'{"value": "', b'"}'
 
 
 class VaultClient:
@@ -51,23 +51,7 @@ class VaultClient:
     ) -> None:
         self._max_wait_s = max_wait_s
         self._on_failure = on_failure
-        if address.startswith("unix:"):
-            # no TLS on the socket: without this every cell would hold its own copy of all public CAs
-            transport = httpx.AsyncHTTPTransport(uds=address.removeprefix("unix:"), verify=False)
-            base = "http://vault"
-        elif address.startswith("https://"):
-            transport = httpx.AsyncHTTPTransport(verify=tls or ssl.create_default_context())
-            base = address
-        else:
-            raise SettingsError("vault_address must be unix:PATH or https://host:port")
-        # trust_env: a proxy that the environment names must never see this
-        self._client = httpx.AsyncClient(
-            transport=transport, base_url=base, timeout=_TIMEOUT_S, trust_env=False
-        )
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
+        self._server = Server.at(address, tls)
 
     async def store(self, payment_id: str, field: Field, value: DigitBuffer) -> str:
         """Store a field; gives the payment's token. The value is wiped in any case.
@@ -90,8 +74,7 @@ class VaultClient:
         give_up_at = time.monotonic() + self._max_wait_s
         pause_s = _FIRST_PAUSE_S
         while True:
-            # exposed: this request's body is the one way to the vault
-            answer = await self._put(f"/v1/payments/{payment_id}/fields/{field.value}", value.expose())
+            answer = await self._put(f"/v1/payments/{payment_id}/fields/{field.value}", value)
             if answer is not None:
                 return _read(answer)
             if time.monotonic() + pause_s > give_up_at:
@@ -99,22 +82,26 @@ class VaultClient:
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, _MAX_PAUSE_S)
 
-    async def _put(self, path: str, digits: str) -> httpx.Response | None:
+    async def _put(self, path: str, value: DigitBuffer) -> Answer | None:
         """One try; None if there was no answer, or one that says to try again."""
+        body = bytearray(_HEAD + bytes(len(value)) + _TAIL)
+        value.write_into(body, len(_HEAD))  # exposed: this request's body is the one way to the vault
         try:
-            response = await self._client.put(path, json={"value": digits})
-        except httpx.HTTPError as error:
-            log.warning("vault_unreachable", error=type(error).__name__)
+            answer = await put_json(self._server, path, body)
+        except VaultUnavailableError:
+            log.warning("vault_unreachable")
             self._on_failure()
             return None
-        if response.status_code >= 500:
-            log.warning("vault_unwell", status=response.status_code)
+        finally:
+            body[:] = bytes(len(body))
+        if answer.status >= 500:
+            log.warning("vault_unwell", status=answer.status)
             self._on_failure()
             return None
-        return response
+        return answer
 
 
-def _read(response: httpx.Response) -> str:
+def _read(answer: Answer) -> str:
     """The token of a 200.
 
     Raises
@@ -123,14 +110,14 @@ def _read(response: httpx.Response) -> str:
         For 422, and for anything else.
     """
     try:
-        body = response.json()
-    except json.JSONDecodeError:
+        body = json.loads(answer.body)
+    except ValueError:
         body = None
     if not isinstance(body, dict):
         raise VaultError
-    if response.status_code == 422:
+    if answer.status == 422:
         raise CardDataError(str(body.get("code", "")))
     token = body.get("token")
-    if response.status_code != 200 or not isinstance(token, str) or not is_id(token, "tok"):
+    if answer.status != 200 or not isinstance(token, str) or not is_id(token, "tok"):
         raise VaultError
     return token

@@ -14,7 +14,6 @@ import selectors
 import signal
 import socket
 from dataclasses import asdict
-from importlib import import_module
 
 import numpy as np
 import structlog
@@ -57,7 +56,6 @@ def request(index: int, cell_id: str, node_id: str) -> bytes:
 
 def _warm_up() -> None:
     """Do once here what each cell would do for itself, and hold in its own memory: tables and late imports."""
-    import_module("anyio._backends._asyncio")  # httpx takes it at its first request
     build_pipeline(lambda *_: None, "silence").process(np.zeros(SAMPLES, dtype=np.int16))
     ToneListener().process(np.zeros(SAMPLES, dtype=np.int16))
 
