@@ -52,6 +52,8 @@ class VaultMetrics:
             ["role"],
             registry=registry,
         )
+        for role in ("cell", "panel"):
+            self._refused.labels(role)  # shown from the start, so that an alert sees the first one
 
     def asked(self, acquirer: str, operation: str, outcome: str, seconds: float) -> None:
         """An acquirer was asked (or, ``held-back``, was not)."""
