@@ -3,22 +3,31 @@
 Both zones use it, each with a table of its own in its own database. Rules: an entry is written in the same
 transaction as what it tells of, so neither is there without the other; it carries identifiers and fixed words,
 never card data; nothing updates or deletes. ``verify`` names the first entry that was changed, removed or put
-in. Who can write the whole table could chain it anew, so keep the newest hash elsewhere now and then:
-``paycall audit verify`` prints it, and with ``--seen`` checks that an older one is still in the chain.
+in.
+
+Who can write both tables can chain them anew or cut the newest entries off. Against that each process tells its
+log how long the chain is and its newest hash (``tell_head``: at the start, at the stop and every hour), and
+``paycall audit verify`` compares: it finds a chain that was cut or written anew before the last time that the log
+told, if the log is out of that person's reach. Hashes are spelled in letters, since sixteen digits in a row are
+what every leak guard looks for.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 
+TELL_HEAD_S = 3600.0
 _GENESIS = bytes(32)
+_LETTERS = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
+_log = structlog.get_logger(__name__)
 _FIRST_HEAD = "INSERT INTO audit_head (id, seq, hash) VALUES (1, 0, :hash) ON CONFLICT DO NOTHING"
 
 
@@ -34,8 +43,16 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Head:
+    """How long a chain is, and the hash of its newest entry in letters."""
+
+    entries: int
+    digest: str
+
+
+@dataclass(frozen=True)
 class Finding:
-    """What ``verify`` found: how many entries hold, the newest hash, and what is wrong (None: nothing)."""
+    """What ``verify`` found: how many entries hold, the hash of the last of them, what is wrong (None: nothing)."""
 
     entries: int
     head: str
@@ -96,41 +113,65 @@ class AuditLog:
         connection.execute(self.head.update().where(self.head.c.id == 1).values(seq=seq, hash=digest))
 
     def verify(self, connection: sa.Connection) -> Finding:
-        """Walk the chain from its beginning."""
+        """Walk the chain from its beginning, in a transaction that sees nothing of what is written meanwhile."""
         seq, previous = 0, _GENESIS
+        head = self._head(connection)
         for row in self._rows(connection):
             if row.seq != seq + 1:
-                return Finding(seq, previous.hex(), f"entry {seq + 1} is missing")
+                return Finding(seq, spelled(previous), f"entry {seq + 1} is missing")
             if bytes(row.previous) != previous:
-                return Finding(seq, previous.hex(), f"entry {row.seq} does not follow the one before it")
+                return Finding(seq, spelled(previous), f"entry {row.seq} does not follow the one before it")
             if bytes(row.hash) != _digest(_content(row), previous):
-                return Finding(seq, previous.hex(), f"entry {row.seq} was changed")
+                return Finding(seq, spelled(previous), f"entry {row.seq} was changed")
+            if row.seq > head.entries:
+                return Finding(seq, spelled(previous), f"entry {row.seq} was put in behind the end")
             seq, previous = row.seq, bytes(row.hash)
-        head = connection.execute(sa.select(self.head).where(self.head.c.id == 1)).first()
-        if (head.seq if head else 0) != seq or (bytes(head.hash) if head else _GENESIS) != previous:
-            return Finding(seq, previous.hex(), f"the entries after {seq} are missing")
-        return Finding(seq, previous.hex(), None)
+        if head != Head(seq, spelled(previous)):
+            return Finding(seq, spelled(previous), f"the entries after {seq} are missing")
+        return Finding(seq, spelled(previous), None)
 
-    def holds(self, connection: sa.Connection, digest: str) -> bool:
-        """Whether an entry with this hash (in hexadecimal) is there: the check against one seen earlier."""
-        try:
-            wanted = bytes.fromhex(digest)
-        except ValueError:
-            return False
-        return (
-            connection.execute(sa.select(self.table.c.seq).where(self.table.c.hash == wanted)).first()
-            is not None
-        )
+    def holds(self, connection: sa.Connection, head: Head) -> bool:
+        """Whether the chain, or the beginning of it, once had this head."""
+        query = sa.select(self.table.c.hash).where(self.table.c.seq == head.entries)
+        digest = connection.execute(query).scalar()
+        return digest is not None and spelled(bytes(digest)) == head.digest
+
+    def tell_head(self, connection: sa.Connection, zone: str) -> None:
+        """Tell this process's log how long the chain is, and its newest hash: a witness outside of the database."""
+        head = self._head(connection)
+        _log.info("audit_head", name=zone, count=head.entries, head=head.digest)
 
     def export(self, connection: sa.Connection) -> Iterator[str]:
         """Every entry as a line of JSON, hashes included, oldest first."""
         for row in self._rows(connection):
-            hashes = {"previous": bytes(row.previous).hex(), "hash": bytes(row.hash).hex()}
+            hashes = {"previous": spelled(bytes(row.previous)), "hash": spelled(bytes(row.hash))}
             yield json.dumps({**_content(row), **hashes})
+
+    def _head(self, connection: sa.Connection) -> Head:
+        row = connection.execute(sa.select(self.head).where(self.head.c.id == 1)).first()
+        return Head(row.seq, spelled(bytes(row.hash))) if row else Head(0, spelled(_GENESIS))
 
     def _rows(self, connection: sa.Connection) -> Iterator[sa.Row[Any]]:
         query = sa.select(self.table).order_by(self.table.c.seq)
         yield from connection.execution_options(yield_per=1000).execute(query)
+
+
+def spelled(digest: bytes) -> str:
+    """A hash in letters, a to p for the hexadecimal digits."""
+    return digest.hex().translate(_LETTERS)
+
+
+def heads_in_log(lines: Iterable[str], zone: str) -> Iterator[Head]:
+    """What a log told of a zone's chain, oldest first; lines that are nothing of the kind are passed over."""
+    for line in lines:
+        if '"audit_head"' not in line:
+            continue
+        try:
+            told = json.loads(line)
+            if told["event"] == "audit_head" and told["name"] == zone and told["count"]:
+                yield Head(int(told["count"]), str(told["head"]))
+        except (ValueError, KeyError, TypeError):
+            continue
 
 
 def _content(row: sa.Row[Any]) -> dict[str, Any]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 import structlog
 
 from gateway_adapters.routing import Routing
-from paycall.audit import Entry
+from paycall.audit import TELL_HEAD_S, Entry
 from paycall.domain.card_ports import Acquirer
 from paycall.domain.errors import SettingsError, TamperedError, VaultUnavailableError
 from paycall.domain.ports import Clock
@@ -24,6 +25,7 @@ from paycall.vault.metrics import VaultMetrics, VaultState
 from paycall.vault.operations import Operations
 from paycall.vault.resolver import Resolver
 from paycall.vault.store import Store, make_engine, migrate
+from paycall.vault.tables import audit
 from paycall.vault.tokenizer import Tokenizer, TokenizerRules
 from paycall.vault.webhooks import Webhooks
 
@@ -83,6 +85,7 @@ class Services:
             asyncio.create_task(self.resolver.run(self.authorizer, self.operations)),
             asyncio.create_task(_for_ever(self._upkeep, _UPKEEP_PAUSE_S)),
             asyncio.create_task(_for_ever(self._forget, _FORGET_PAUSE_S)),
+            asyncio.create_task(_for_ever(partial(asyncio.to_thread, self.tell_audit_head), TELL_HEAD_S)),
         ]
 
     async def stop(self) -> None:
@@ -119,8 +122,14 @@ class Services:
 
     def _close(self) -> None:
         self._note("log stopped")
+        self.tell_audit_head()
         self.ring.provider.close()
         self.store.engine.dispose()
+
+    def tell_audit_head(self) -> None:
+        """A witness of the audit log outside of the database: our own log."""
+        with self.store.reading() as connection:
+            audit.tell_head(connection, "vault")
 
     def _note(self, action: str) -> None:
         with self.store.begin() as connection:
