@@ -18,7 +18,7 @@ import numpy as np
 
 from dsp import rules
 from dsp.checks import Pcm, check_pcm, check_rate
-from dsp.goertzel import BLOCK
+from dsp.goertzel import BLOCK, RATE_HZ
 from dsp.keys import Evidence, Suspects, evidence, missing_steps, screen
 from dsp.levels import dbm0_to_peak
 from dsp.resample import Halver
@@ -65,6 +65,9 @@ class DtmfDetectorBank:
         At least 1.
     sample_rate_hz : int
         8000, or 16000 (halved inside).
+    part_s : float, optional
+        How much of a block is judged at a time; the default makes long blocks fast. It changes no
+        event. The detector's memory grows with it: 26 kB a second and channel.
 
     Raises
     ------
@@ -72,11 +75,13 @@ class DtmfDetectorBank:
         No channel, or an unsupported rate.
     """
 
-    def __init__(self, channels: int, sample_rate_hz: int = 8000) -> None:
+    def __init__(self, channels: int, sample_rate_hz: int = 8000, part_s: float | None = None) -> None:
         if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
             raise ValueError("channels must be a whole number of at least 1")
         self.sample_rate_hz = check_rate(sample_rate_hz)
         self.channels = channels
+        most = max(_MAX_ROWS // channels, 1)
+        self._at_once = most if part_s is None else min(max(math.ceil(part_s * RATE_HZ / BLOCK), 1), most)
         self.reset()
 
     def reset(self) -> None:
@@ -84,7 +89,6 @@ class DtmfDetectorBank:
         self._factor = self.sample_rate_hz // 8000
         self._halver = Halver(self.channels) if self._factor == 2 else None
         self._rest = np.zeros((self.channels, 0), dtype=np.int16)
-        self._at_once = max(_MAX_ROWS // self.channels, 1)
         self._windows = Windows(self.channels, self._at_once)
         self._symbol = np.zeros(self.channels, dtype=np.intp)
         self._down = np.zeros(self.channels, dtype=bool)

@@ -19,6 +19,8 @@ class DtmfDetector:
     ----------
     sample_rate_hz : int
         8000, or 16000 (halved inside).
+    part_s : float, optional
+        For a stream: how long a block usually is, so that the detector holds no more than it needs.
 
     Raises
     ------
@@ -26,8 +28,8 @@ class DtmfDetector:
         Unsupported rate.
     """
 
-    def __init__(self, sample_rate_hz: int = 8000) -> None:
-        self._bank = DtmfDetectorBank(1, sample_rate_hz)
+    def __init__(self, sample_rate_hz: int = 8000, part_s: float | None = None) -> None:
+        self._bank = DtmfDetectorBank(1, sample_rate_hz, part_s)
         self.sample_rate_hz = self._bank.sample_rate_hz
 
     @property

@@ -38,7 +38,7 @@ class Tap:
     """Lets the sound pass and reports the keys in it."""
 
     def __init__(self, on_key: OnKey, following: Stage, masker: ToneMasker) -> None:
-        self._detector = DtmfDetector(masker.sample_rate_hz)
+        self._detector = DtmfDetector(masker.sample_rate_hz, QUIET_TAP_S)
         self._on_key = on_key
         self._following = following
         self._masker = masker

@@ -125,6 +125,14 @@ def test_other_rates_are_refused(make, rate):
         make(rate)
 
 
+@pytest.mark.parametrize("part_s", [0.01, 0.05, 0.2])
+def test_a_small_memory_changes_no_event(part_s):
+    noise = np.random.default_rng(3).normal(0, 300, 24000).astype(np.int16)
+    keys = dsp.dtmf_string("1470*", 0.06, 0.05)
+    pcm = np.concatenate([noise, keys, noise[:4000], keys])
+    assert dsp.DtmfDetector(8000, part_s).process(pcm) == dsp.DtmfDetector().process(pcm)
+
+
 @pytest.mark.parametrize("channels", [0, -1, 2.0, True, "2"])
 def test_a_bank_needs_channels(channels):
     with pytest.raises(ValueError, match="channels"):
