@@ -11,6 +11,7 @@ for pair in $tools; do
 done
 ldconfig -p 2>/dev/null | grep -q libspandsp.so.2 || missing="$missing libspandsp2"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
+ls /usr/lib/*/kamailio/modules/tls.so >/dev/null 2>&1 || missing="$missing kamailio-tls-modules"
 [ -e /usr/lib/softhsm/libsofthsm2.so ] || missing="$missing softhsm2"
 for language in en ru fr es it; do
   ls -d /usr/share/asterisk/sounds/${language}_* >/dev/null 2>&1 || missing="$missing asterisk-core-sounds-$language-wav"
