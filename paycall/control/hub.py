@@ -46,6 +46,8 @@ from paycall.domain.errors import (
     InputError,
     LinkError,
     NotFoundError,
+    NoTrunkError,
+    NumberNotAllowedError,
     PaycallError,
     StateError,
 )
@@ -75,6 +77,8 @@ _REFUSALS: dict[str, type[Exception]] = {
     "session-in-progress": SessionInProgressError,
     "invalid-input": InputError,
     CaptureSequenceError.code: CaptureSequenceError,
+    NoTrunkError.code: NoTrunkError,
+    NumberNotAllowedError.code: NumberNotAllowedError,
 }
 
 
@@ -177,6 +181,8 @@ class Hub:
             command = DialOut(command_id=new_id("cmd"), call_id=call_id, agent_uri=agent_uri, number=number)
             try:
                 await self._send(connection, command)
+            except NoTrunkError:
+                raise
             except (StateError, LinkError):  # taken meanwhile, draining, or just gone
                 continue
             return

@@ -240,6 +240,8 @@ class CommandRefused(Message):
         "not-found",
         "wrong-state",
         "session-in-progress",
+        "no-trunk",
+        "number-not-allowed",
         "invalid-input",
         "invalid-card-number-security-code-capture-sequence",
         "internal-error",

@@ -8,9 +8,11 @@ for people.
 
     PaycallError
     ├── InputError               what the other side sent is wrong; nothing was changed
-    │   └── CaptureSequenceError    the security code was asked for before the card number
+    │   ├── CaptureSequenceError    the security code was asked for before the card number
+    │   └── NumberNotAllowedError   the site's settings do not let this number be dialled
     ├── NotFoundError            no such call, payment, token, operator
     ├── StateError               the command is known, but not in this state
+    │   ├── NoTrunkError            calls cannot be dialled out here
     │   └── RetryBudgetSpentError   the card's network allows no attempt for now; not sent
     ├── NotAllowedError          this caller may not do this
     ├── SettingsError            a setting is missing or wrong; the start stops
@@ -54,6 +56,13 @@ class CaptureSequenceError(InputError):
     text = "the card number has to be taken before the security code"
 
 
+class NumberNotAllowedError(InputError):
+    """The site's settings do not let this number be dialled."""
+
+    code = "number-not-allowed"
+    text = "this number may not be dialled"
+
+
 class NotFoundError(PaycallError):
     """No such call, payment, token or operator."""
 
@@ -66,6 +75,13 @@ class StateError(PaycallError):
 
     code = "wrong-state"
     text = "this cannot be done in the present state"
+
+
+class NoTrunkError(StateError):
+    """No trunk is set up: calls can come in, and cannot be dialled out."""
+
+    code = "no-trunk"
+    text = "calls cannot be dialled out here"
 
 
 class RetryBudgetSpentError(StateError):

@@ -52,6 +52,8 @@ ACCESS: dict[str, Permission | None] = {
     "start_test_call": _P.TAKE_PAYMENTS,
     "create_payment": _P.TAKE_PAYMENTS,
     "list_payments": _P.SEE_PAYMENTS,
+    "create_link_code": _P.TAKE_PAYMENTS,
+    "dial_out": _P.TAKE_PAYMENTS,
     "get_payment": _P.SEE_PAYMENTS,
     "capture_fields": _P.TAKE_PAYMENTS,
     "end_capture": _P.TAKE_PAYMENTS,

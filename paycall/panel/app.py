@@ -33,6 +33,7 @@ from paycall.panel.routes import (
     history,
     payments,
     people,
+    phone,
     session,
     sign_in,
     webhooks,
@@ -47,6 +48,7 @@ from paycall.panel.tasks import BackgroundTasks
 ROUTERS: tuple[APIRouter, ...] = (
     session.router,
     calls.router,
+    phone.router,
     payments.router,
     events.router,
     webhooks.router,

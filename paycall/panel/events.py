@@ -26,6 +26,7 @@ from paycall.panel.services.authorizing import expire_code
 from paycall.panel.services.calls import CallService
 from paycall.panel.services.captures import CaptureService, capture_may_start
 from paycall.panel.services.context import Context
+from paycall.panel.services.linking import LinkingService
 from paycall.panel.services.records import in_order, missing_fields, move, payment_for_change, tell
 from paycall.store.tables import PaymentRow
 
@@ -37,11 +38,14 @@ _CARD_WAIT_S = 0.5
 class CallEvents:
     """Turns what cells say into records and into events for the screens."""
 
-    def __init__(self, context: Context, calls: CallService, captures: CaptureService) -> None:
+    def __init__(
+        self, context: Context, calls: CallService, captures: CaptureService, linking: LinkingService
+    ) -> None:
         self._context = context
+        self._linking = linking
         self._calls = calls
         self._captures = captures
-        self._owners: dict[str, str | None] = {}
+        self._owners: dict[str, str | None] = {}  # a cache: emptied when a call may have changed hands
 
     async def handle(self, sender_id: str, event: m.Event) -> None:
         """Take one event."""
@@ -75,6 +79,15 @@ class CallEvents:
                 await self._hello(sender_id, event)
             case m.CellLost():
                 await self._calls.cell_lost(event)
+            case m.CallTransferred():
+                self._owners.clear()
+                await self._calls.transferred(event)
+            case m.OperatorNamed():
+                self._owners.clear()
+                await self._calls.operator_named(event.call_id, event.operator)
+            case m.LinkCodeKeyed():
+                self._owners.clear()
+                await self._linking.keyed(event)
             case m.CellStarted() | m.CommandDone() | m.CommandRefused():
                 pass  # the hub's and the node's own business
 
@@ -272,6 +285,8 @@ class CallEvents:
 
     async def _hello(self, sender_id: str, event: m.Hello) -> None:
         await self._calls.hello(sender_id, event)
+        if event.kind == "cell":
+            self._linking.cell_connected()
         for snapshot in event.calls:
             if snapshot.payment_id is not None:
                 await self._repair_capture(snapshot, snapshot.payment_id)

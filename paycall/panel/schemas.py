@@ -43,6 +43,22 @@ Text = Annotated[
 LongText = Annotated[str, StringConstraints(max_length=500, pattern=_PLAIN), AfterValidator(_no_card_number)]
 
 
+def _dialled_number(text: str) -> str:
+    """A telephone number without what people write between its digits."""
+    number = re.sub(r"[ ().\-/]", "", text)
+    if not re.fullmatch(r"\+?[0-9]{3,15}", number):
+        raise ValueError("this is no telephone number")
+    return number if number[0] in "+0" else _no_card_number(number)
+
+
+PhoneNumber = Annotated[
+    str,
+    StringConstraints(max_length=40, strip_whitespace=True),
+    AfterValidator(_dialled_number),
+    Field(examples=["+36 1 234 5678"]),
+]
+
+
 class Request(BaseModel):
     """Base of what is taken."""
 
@@ -124,6 +140,12 @@ class CreatePayment(Request):
     fields: Annotated[tuple[CardField, ...], Field(min_length=1, max_length=4)] = DEFAULT_FIELDS
 
 
+class DialOut(Request):
+    """Whom to call. Your own phone rings first."""
+
+    to: PhoneNumber
+
+
 class TakeFields(Request):
     """Fields to ask the caller for (again)."""
 
@@ -194,8 +216,15 @@ class Invited(Answer):
     invitation: str
 
 
+class LinkCode(Answer):
+    """Key ``*9`` and this code on the phone: the call on it becomes yours."""
+
+    code: str = Field(description="four digits, good once", examples=["4071"])
+    seconds: float = Field(description="for how long it is good")
+
+
 class Call(Answer):
-    """A call in progress or past."""
+    """A call in progress or past. The customer is ``caller``, whoever dialled."""
 
     id: str
     state: Literal["ringing", "connected", "ended"]

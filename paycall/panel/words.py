@@ -179,6 +179,7 @@ STORY: dict[str, str] = {
     "capture_completed": N_("The card is complete"),
     "capture_ended": N_("The line is open again"),
     "end_capture_requested": N_("The operator opened the line"),
+    "handed_over": N_("The call went to another operator, and the payment with it"),
     "code_expired": N_("The security code was forgotten after five minutes"),
     "authorize_requested": N_("The bank is asked"),
     "not_sent": N_("The question did not reach the bank; nothing was charged"),
@@ -212,10 +213,17 @@ AUDIT_ACTIONS: dict[str, str] = {
     "export": N_("Payments exported"),
     "audit-read": N_("Audit read"),
     "security-alarm": N_("Security alarm"),
+    "link-code-issued": N_("Link code shown"),
+    "call-linked": N_("Link code keyed"),
+    "call-dialled": N_("Call dialled from the panel"),
 }
 AUDIT_RESULTS: dict[str, str] = {
     "done": N_("done"),
     "refused": N_("refused"),
     "locked": N_("account locked"),
+    "linked": N_("call linked"),
+    "unknown-code": N_("no such code"),
+    "rate-limited": N_("too many tries"),
+    "call-over": N_("the call was over"),
     **ALARMS,
 }

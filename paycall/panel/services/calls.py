@@ -7,6 +7,7 @@ as the events do.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import structlog
@@ -19,6 +20,12 @@ from paycall.domain.errors import PaycallError
 from paycall.domain.payment import PaymentEvent
 from paycall.panel.services.captures import CaptureService
 from paycall.panel.services.context import Context
+from paycall.panel.services.owners import (
+    hand_over,
+    operator_at,
+    operator_named,
+    show_change_of_owner,
+)
 from paycall.panel.services.records import ENDS_WITH_ITS_CALL, move
 from paycall.panel.services.test_calls import TestCallService
 from paycall.store.tables import AuditRow, CallRow, CellRow, OperatorRow, PaymentRow
@@ -50,7 +57,9 @@ class CallService:
         owner_id = self._test_calls.owner_of(event.test_call_id)
 
         def record(session: Session) -> bool:
-            if session.get(CallRow, event.call_id) is not None:
+            known = session.get(CallRow, event.call_id)
+            if known is not None:
+                known.sender_id = known.sender_id or sender_id  # one that the panel asked for
                 return False
             session.add(_new_call(session, sender_id, event, owner_id))
             return True
@@ -76,7 +85,7 @@ class CallService:
             row.state = next_state(CallState.RINGING, CallEvent.CONNECTED).value
             row.connected_at = self._context.now()
             row.agent_uri = event.agent_uri
-            row.operator_id = row.operator_id or _operator_at(session, event.agent_uri)
+            row.operator_id = row.operator_id or operator_at(session, event.agent_uri)
             return True
 
         if await self._context.write(record):
@@ -84,6 +93,36 @@ class CallService:
 
     async def ended(self, call_id: str, reason: EndReason, agent_leg_keys: int = 0) -> None:
         """Both legs are gone."""
+
+    async def operator_named(self, call_id: str, name: str) -> None:
+        """The agent's phone or PBX has said who has the call."""
+        await self._follow(call_id, "call.updated", lambda session, _: operator_named(session, name))
+
+    async def transferred(self, event: m.CallTransferred) -> None:
+        """The agent has handed the call on: it is the operator's whose phone that is, if anybody's."""
+
+        def whose(session: Session, row: CallRow) -> str | None:
+            row.agent_uri = event.agent_uri
+            return operator_at(session, event.agent_uri)
+
+        await self._follow(event.call_id, "call.transferred", whose)
+
+    async def _follow(self, call_id: str, name: str, whose: Callable[[Session, CallRow], str | None]) -> None:
+        """Give the call to whom ``whose`` finds, and publish it; None leaves it with whoever has it."""
+
+        def record(session: Session) -> tuple[bool, bool, str | None]:
+            row = session.get(CallRow, call_id, with_for_update=True)
+            if row is None or row.state == CallState.ENDED.value:
+                return False, False, None
+            former, operator_id = row.operator_id, whose(session, row)
+            moved = operator_id is not None and hand_over(session, row, operator_id, self._context.now())
+            return True, moved, former
+
+        found, moved, former = await self._context.write(record)
+        if moved:
+            await show_change_of_owner(self._context, call_id, name, former)
+        elif found:
+            await self._context.show_call(call_id, name)
 
         def record(session: Session) -> tuple[str | None, list[str]] | None:
             row = session.get(CallRow, call_id, with_for_update=True)
@@ -212,25 +251,9 @@ def _new_call(session: Session, sender_id: str, event: m.CallArrived, owner_id: 
         agent_uri=event.agent_uri,
         masked=False,
         test_call_id=event.test_call_id,
-        operator_id=owner_id or _operator_at(session, event.agent_uri),
+        operator_id=owner_id
+        or operator_named(session, event.operator)
+        or operator_at(session, event.agent_uri),
         agent_leg_keys=0,
         started_at=datetime.fromtimestamp(event.started_at, UTC),
     )
-
-
-def _operator_at(session: Session, agent_uri: str) -> str | None:
-    """The one operator whose phone this is, if exactly one says so."""
-    wanted = plain_uri(agent_uri)
-    found = [
-        row.id
-        for row in session.scalars(
-            select(OperatorRow).where(OperatorRow.agent_uri != "", ~OperatorRow.locked)
-        )
-        if plain_uri(row.agent_uri) == wanted
-    ]
-    return found[0] if len(found) == 1 else None
-
-
-def plain_uri(uri: str) -> str:
-    """A SIP URI to compare: without scheme, parameters and capitals."""
-    return uri.strip().lower().removeprefix("sips:").removeprefix("sip:").partition(";")[0]

@@ -13,6 +13,8 @@ from paycall.panel.services.calls import CallService
 from paycall.panel.services.captures import CaptureService
 from paycall.panel.services.caretaker import Caretaker
 from paycall.panel.services.context import Context
+from paycall.panel.services.dialling import DiallingService
+from paycall.panel.services.linking import LinkingService
 from paycall.panel.services.operations import OperationService
 from paycall.panel.services.test_calls import TestCallService
 
@@ -25,6 +27,8 @@ class Services:
     authorizations: AuthorizationService
     operations: OperationService
     test_calls: TestCallService
+    linking: LinkingService
+    dialling: DiallingService
     caretaker: Caretaker
     events: CallEvents
 
@@ -36,13 +40,16 @@ def wire(context: Context) -> Services:
     authorizations = AuthorizationService(context, captures, operations)
     test_calls = TestCallService(context)
     calls = CallService(context, captures, test_calls)
+    linking = LinkingService(context)
     return Services(
         captures=captures,
         authorizations=authorizations,
         operations=operations,
         test_calls=test_calls,
         caretaker=Caretaker(context, calls, captures, authorizations, operations),
-        events=CallEvents(context, calls, captures),
+        linking=linking,
+        dialling=DiallingService(context, calls),
+        events=CallEvents(context, calls, captures, linking),
     )
 
 
