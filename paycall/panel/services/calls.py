@@ -18,6 +18,7 @@ from paycall.control import messages as m
 from paycall.domain.call import CallEvent, CallState, EndReason, next_state
 from paycall.domain.errors import PaycallError
 from paycall.domain.payment import PaymentEvent
+from paycall.panel.services.audit import PANEL, note
 from paycall.panel.services.captures import CaptureService
 from paycall.panel.services.context import Context
 from paycall.panel.services.owners import (
@@ -28,7 +29,7 @@ from paycall.panel.services.owners import (
 )
 from paycall.panel.services.records import ENDS_WITH_ITS_CALL, move
 from paycall.panel.services.test_calls import TestCallService
-from paycall.store.tables import AuditRow, CallRow, CellRow, OperatorRow, PaymentRow
+from paycall.store.tables import CallRow, CellRow, PaymentRow
 
 _log = structlog.get_logger(__name__)
 
@@ -91,9 +92,6 @@ class CallService:
         if await self._context.write(record):
             await self._context.show_call(event.call_id, "call.connected")
 
-    async def ended(self, call_id: str, reason: EndReason, agent_leg_keys: int = 0) -> None:
-        """Both legs are gone."""
-
     async def operator_named(self, call_id: str, name: str) -> None:
         """The agent's phone or PBX has said who has the call."""
         await self._follow(call_id, "call.updated", lambda session, _: operator_named(session, name))
@@ -123,6 +121,9 @@ class CallService:
             await show_change_of_owner(self._context, call_id, name, former)
         elif found:
             await self._context.show_call(call_id, name)
+
+    async def ended(self, call_id: str, reason: EndReason, agent_leg_keys: int = 0) -> None:
+        """Both legs are gone."""
 
         def record(session: Session) -> tuple[str | None, list[str]] | None:
             row = session.get(CallRow, call_id, with_for_update=True)
@@ -176,9 +177,7 @@ class CallService:
             if row is None or row.alarm == event.kind:
                 return False
             row.alarm = event.kind
-            session.add(
-                AuditRow(at=self._context.now(), action="security-alarm", target=row.id, result=event.kind)
-            )
+            note(session, self._context.now(), PANEL, "security-alarm", target=row.id, result=event.kind)
             return True
 
         if await self._context.write(record):
