@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from datetime import UTC, datetime
 
@@ -21,6 +22,9 @@ from paycall.panel.services.audit import note
 from paycall.settings import load_settings
 from paycall.store.database import open_database, reading, writing
 from paycall.store.tables import OperatorRow
+
+_ACTOR = f"cli uid={os.getuid()}"
+_SOURCE = "command line"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +79,7 @@ def _add(engine: Engine, args: argparse.Namespace) -> list[str]:
             language=args.language,
             agent_uri=args.agent_uri,
         )
-        note(session, now, None, "operator-add", target=operator_id, address="command line")
+        note(session, now, _ACTOR, "operator-add", target=operator_id, address=_SOURCE)
     return [f"name: {args.name.strip().lower()}", f"password (shown once): {password}"]
 
 
@@ -84,7 +88,7 @@ def _lock(engine: Engine, name: str) -> list[str]:
         row = account_named(session, name)
         row.locked = True
         end_sessions(session, row.id)
-        note(session, datetime.now(UTC), None, "operator-lock", target=row.id, address="command line")
+        note(session, datetime.now(UTC), _ACTOR, "operator-lock", target=row.id, address=_SOURCE)
         return [f"{row.name} is locked"]
 
 
@@ -94,7 +98,7 @@ def _reset(engine: Engine, name: str) -> list[str]:
         password = new_password()
         set_password(session, row, password, must_change=True)
         row.locked = False
-        note(session, datetime.now(UTC), None, "operator-reset", target=row.id, address="command line")
+        note(session, datetime.now(UTC), _ACTOR, "operator-reset", target=row.id, address=_SOURCE)
         return [f"name: {row.name}", f"password (shown once): {password}"]
 
 

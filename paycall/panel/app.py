@@ -38,6 +38,7 @@ from paycall.panel.routes import (
     sign_in,
     webhooks,
 )
+from paycall.panel.services.audit import keep_witness
 from paycall.panel.services.context import Context
 from paycall.panel.services.sealed import Sealer
 from paycall.panel.services.services import Services, wire
@@ -103,6 +104,7 @@ def _lifespan(context: Context, services: Services) -> Callable[[FastAPI], Abstr
     @asynccontextmanager
     async def run(_app: FastAPI) -> AsyncIterator[None]:
         context.tasks.start(services.caretaker.run(), "caretaker")
+        context.tasks.start(keep_witness(context.deps.database, context.deps.clock), "audit")
         try:
             yield
         finally:

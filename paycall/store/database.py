@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from paycall.audit import Entry
 from paycall.domain.errors import SettingsError
+from paycall.store.tables import AUDIT
 
 _WRITE = "paycall_write"
+_AUDITED = "paycall_audited"
 _BUSY_SECONDS = 10
 
 
@@ -111,3 +115,12 @@ def writing(engine: Engine) -> Iterator[Session]:
         session.begin(),
     ):
         yield session
+        # Last of all: the chain's end is locked until the commit, and nobody waits for a row while holding it.
+        session.flush()
+        for entry, now in session.info.pop(_AUDITED, ()):
+            AUDIT.append(session.connection(), entry, now)
+
+
+def audit(session: Session, entry: Entry, now: datetime) -> None:
+    """Have ``writing`` add an entry to the audit log, in the same transaction as what it tells of."""
+    session.info.setdefault(_AUDITED, []).append((entry, now))

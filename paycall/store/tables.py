@@ -23,6 +23,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from paycall.audit import AuditLog
+
 # An amount: up to 10**11, more than four bytes hold.
 Minor = Annotated[int, mapped_column(BigInteger)]
 
@@ -256,18 +258,8 @@ class IdempotencyRow(Base):
     created_at: Mapped[datetime]
 
 
-class AuditRow(Base):
-    """Who did what to which thing, from where, with what result."""
-
-    __tablename__ = "audit"
-
-    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    at: Mapped[datetime] = mapped_column(index=True)
-    operator_id: Mapped[str | None]
-    action: Mapped[str]
-    target: Mapped[str] = mapped_column(default="")
-    result: Mapped[str]
-    address: Mapped[str] = mapped_column(default="")
+AUDIT = AuditLog(Base.metadata)
+"""Who did what to which thing, from where, with what result. ``database.audit`` writes into it."""
 
 
 class PasskeyRow(Base):

@@ -14,8 +14,8 @@ from paycall.panel.access import InContext, SignedIn
 from paycall.panel.pages import Page, render, site_name
 from paycall.panel.routes.session import address_of
 from paycall.panel.services.audit import note
-from paycall.store.database import writing
-from paycall.store.tables import AuditRow, OperatorRow
+from paycall.store.database import reading, writing
+from paycall.store.tables import AUDIT, OperatorRow
 
 pages = APIRouter(include_in_schema=False)
 _SHOWN = 200
@@ -46,19 +46,19 @@ def audit_page(request: Request, principal: SignedIn, context: InContext) -> HTM
     """The page."""
     with writing(context.deps.database) as session:
         note(session, context.now(), principal.operator_id, "audit-read", address=address_of(request))
-        session.flush()
+    with reading(context.deps.database) as session:
         names = {row.id: row.display_name for row in session.scalars(select(OperatorRow))}
-        rows = session.scalars(select(AuditRow).order_by(AuditRow.id.desc()).limit(_SHOWN)).all()
+        newest = select(AUDIT.table).order_by(AUDIT.table.c.seq.desc()).limit(_SHOWN)
         lines = [
             AuditLine(
-                at=row.at,
-                who=names.get(row.operator_id or "", ""),
+                at=datetime.fromisoformat(row.at),
+                who=names.get(row.actor, row.actor),
                 action=row.action,
-                target=names.get(row.target, row.target),
+                target=names.get(row.subject, row.subject),
                 result=row.result,
-                address=row.address,
+                address=row.source,
             )
-            for row in rows
+            for row in session.execute(newest)
         ]
     return render(
         AuditPage(

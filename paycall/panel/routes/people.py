@@ -103,6 +103,19 @@ def change_operator(
     now = context.now()
     with writing(context.deps.database) as session:
         row = _account(session, operator_id)
+
+        def tell(action: str, result: str = "done") -> None:
+            address = address_of(request)
+            note(
+                session,
+                now,
+                principal.operator_id,
+                action,
+                target=operator_id,
+                result=result,
+                address=address,
+            )
+
         if body.display_name:
             row.display_name = body.display_name
         if body.agent_uri is not None:
@@ -110,16 +123,17 @@ def change_operator(
         if body.role is not None and body.role.value != row.role:
             row.role = body.role.value
             accounts.end_sessions(session, row.id)
+            tell("operator-role", row.role)
         if body.locked is not None:
             row.locked = body.locked
             row.locked_until = None
             if body.locked:
                 accounts.end_sessions(session, row.id)
+            tell("operator-lock" if body.locked else "operator-unlock")
+        if body.display_name or body.agent_uri is not None:
+            tell("operator-change")
         session.flush()
         _keep_an_administrator(session)
-        note(
-            session, now, principal.operator_id, "operator-change", target=row.id, address=address_of(request)
-        )
         return _view(row)
 
 

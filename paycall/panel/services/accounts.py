@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from paycall.domain.errors import InputError, NotAllowedError, NotFoundError
 from paycall.domain.ids import new_id
 from paycall.panel.roles import Role
+from paycall.panel.services.audit import PANEL, note
 from paycall.store.tables import InvitationRow, OperatorRow, SessionRow
 
 MAX_TRIES = 10
@@ -254,6 +255,7 @@ def note_try(session: Session, account: Known, right: bool, now: datetime) -> Op
         if row.failed_tries >= MAX_TRIES:
             row.failed_tries = 0
             row.locked_until = now + LOCKED_FOR
+            note(session, now, PANEL, "operator-lock", target=row.id, result="locked")
         return None
     row.failed_tries = 0
     row.locked_until = None

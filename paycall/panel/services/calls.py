@@ -18,6 +18,7 @@ from paycall.control import messages as m
 from paycall.domain.call import CallEvent, CallState, EndReason, next_state
 from paycall.domain.errors import PaycallError
 from paycall.domain.payment import PaymentEvent
+from paycall.panel.services.audit import PANEL, note
 from paycall.panel.services.captures import CaptureService
 from paycall.panel.services.context import Context
 from paycall.panel.services.owners import (
@@ -28,7 +29,7 @@ from paycall.panel.services.owners import (
 )
 from paycall.panel.services.records import ENDS_WITH_ITS_CALL, move
 from paycall.panel.services.test_calls import TestCallService
-from paycall.store.tables import AuditRow, CallRow, CellRow, PaymentRow
+from paycall.store.tables import CallRow, CellRow, PaymentRow
 
 _log = structlog.get_logger(__name__)
 
@@ -176,9 +177,7 @@ class CallService:
             if row is None or row.alarm == event.kind:
                 return False
             row.alarm = event.kind
-            session.add(
-                AuditRow(at=self._context.now(), action="security-alarm", target=row.id, result=event.kind)
-            )
+            note(session, self._context.now(), PANEL, "security-alarm", target=row.id, result=event.kind)
             return True
 
         if await self._context.write(record):

@@ -12,8 +12,11 @@ from sqlalchemy.orm import Session
 from paycall.domain.errors import NotFoundError
 from paycall.domain.fields import Field
 from paycall.domain.payment import PaymentEvent, PaymentState, next_state
+from paycall.panel.services.audit import PANEL, note
 from paycall.store.tables import AttemptRow, CallRow, PaymentRow, StoryRow
 
+# What comes of the caller's keys is in the vault's audit.
+_OF_THE_CALLER = ("field_stored", "field_failed", "capture_completed", "code_expired")
 # On these, the caller can't be asked for keys any more when the call is over.
 ENDS_WITH_ITS_CALL = (PaymentState.CREATED.value, PaymentState.CAPTURING.value)
 # An operator who has one of these open is in the middle of a payment.
@@ -83,6 +86,8 @@ def tell(
 ) -> None:
     """Write a line into the payment's story."""
     session.add(StoryRow(payment_id=row.id, at=now, what=what, operator_id=by, detail=detail or {}))
+    if what not in _OF_THE_CALLER:
+        note(session, now, by or PANEL, f"payment-{what}", target=row.id)
 
 
 def latest_attempt(session: Session, payment_id: str) -> AttemptRow | None:

@@ -11,7 +11,7 @@ from paycall.control import messages as m
 from paycall.domain.ids import new_id
 from paycall.panel.roles import Role
 from paycall.store.database import reading
-from paycall.store.tables import AuditRow
+from paycall.store.tables import AUDIT
 from tests.fakes.panel_world import PanelWorld, new_payment
 
 Run = Callable[..., None]
@@ -20,8 +20,9 @@ QUEUE = "sip:queue@pbx.example"
 
 def audited(world: PanelWorld, action: str) -> list[tuple[str | None, str]]:
     with reading(world.database) as session:
-        rows = session.scalars(select(AuditRow).where(AuditRow.action == action).order_by(AuditRow.id))
-        return [(row.operator_id, row.result) for row in rows]
+        table = AUDIT.table
+        rows = session.execute(select(table).where(table.c.action == action).order_by(table.c.seq))
+        return [(row.actor, row.result) for row in rows]
 
 
 def test_a_link_code_joins_call_and_operator_once(run: Run) -> None:
@@ -41,7 +42,7 @@ def test_a_link_code_joins_call_and_operator_once(run: Run) -> None:
         await world.cell.say(m.LinkCodeKeyed(call_id=other, link_id=link_id))
         assert (await anna.get(f"/api/v1/calls/{other}")).json()["operator_id"] is None
         assert audited(world, "link-code-issued") == [(ben_id, "done")]
-        assert audited(world, "call-linked") == [(ben_id, "linked"), (None, "unknown-code")]
+        assert audited(world, "call-linked") == [(ben_id, "linked"), ("nobody", "unknown-code")]
 
     run(scenario)
 
