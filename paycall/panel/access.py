@@ -13,7 +13,9 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from paycall.domain.errors import NotAllowedError
+from paycall.panel.rate_limit import RateLimit, TooManyError
 from paycall.panel.roles import Permission, Principal
+from paycall.panel.services.api_keys import find_program, touch_key
 from paycall.panel.services.context import Context
 from paycall.panel.services.sessions import COOKIE, find_principal, session_hash, touch
 from paycall.store.database import reading, writing
@@ -50,10 +52,10 @@ ACCESS: dict[str, Permission | None] = {
     "get_call": _P.SEE_CALLS,
     "hang_up": _P.TAKE_PAYMENTS,
     "start_test_call": _P.TAKE_PAYMENTS,
-    "create_payment": _P.TAKE_PAYMENTS,
-    "list_payments": _P.SEE_PAYMENTS,
     "create_link_code": _P.TAKE_PAYMENTS,
     "dial_out": _P.TAKE_PAYMENTS,
+    "create_payment": _P.TAKE_PAYMENTS,
+    "list_payments": _P.SEE_PAYMENTS,
     "get_payment": _P.SEE_PAYMENTS,
     "capture_fields": _P.TAKE_PAYMENTS,
     "end_capture": _P.TAKE_PAYMENTS,
@@ -72,6 +74,17 @@ ACCESS: dict[str, Permission | None] = {
     "reports_page": _P.SEE_REPORTS,
     "audit_page": _P.SEE_AUDIT,
     "set_customer": _P.TAKE_PAYMENTS,
+    "get_report": _P.SEE_REPORTS,
+    "programs_page": _P.MANAGE_PROGRAMS,
+    "list_api_keys": _P.MANAGE_PROGRAMS,
+    "add_api_key": _P.MANAGE_PROGRAMS,
+    "revoke_api_key": _P.MANAGE_PROGRAMS,
+    "list_webhooks": _P.MANAGE_PROGRAMS,
+    "add_webhook": _P.MANAGE_PROGRAMS,
+    "change_webhook": _P.MANAGE_PROGRAMS,
+    "remove_webhook": _P.MANAGE_PROGRAMS,
+    "test_webhook": _P.MANAGE_PROGRAMS,
+    "list_deliveries": _P.MANAGE_PROGRAMS,
 }
 
 
@@ -136,6 +149,9 @@ async def gate(request: Request) -> None:
 
 
 def _find(request: Request, context: Context, is_activity: bool) -> Principal | None:
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and request.url.path.startswith("/api/"):
+        return _find_program(request, context, key.strip())
     cookie = request.cookies.get(COOKIE)
     if not cookie:
         return None
@@ -149,6 +165,30 @@ def _find(request: Request, context: Context, is_activity: bool) -> Principal | 
     if should_touch and is_activity:
         with writing(context.deps.database) as session:
             touch(session, token_hash, now)
+    return principal
+
+
+def _find_program(request: Request, context: Context, key: str) -> Principal | None:
+    """The program that holds the key. A key never falls back to a cookie, and each has a limit of its own.
+
+    Raises
+    ------
+    TooManyError
+        If the key, or whoever tries wrong ones, asks too often.
+    """
+    now = context.now()
+    with reading(context.deps.database) as session:
+        found = find_program(session, key, now, context.deps.site.language)
+    address = request.client.host if request.client else ""
+    limit: RateLimit = request.app.state.key_limit
+    if not limit.allows(found[0].id if found else address, context.deps.clock.monotonic()):
+        raise TooManyError
+    if found is None:
+        return None
+    principal, should_touch = found
+    if should_touch:
+        with writing(context.deps.database) as session:
+            touch_key(session, principal.id, now)
     return principal
 
 

@@ -34,6 +34,7 @@ from paycall.panel.routes import (
     payments,
     people,
     phone,
+    programs,
     session,
     sign_in,
     webhooks,
@@ -43,6 +44,7 @@ from paycall.panel.services.context import Context
 from paycall.panel.services.sealed import Sealer
 from paycall.panel.services.services import Services, wire
 from paycall.panel.services.views import localise
+from paycall.panel.services.webhook_sender import WebhookSender
 from paycall.panel.stream import EventStream
 from paycall.panel.tasks import BackgroundTasks
 
@@ -63,6 +65,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     account.pages,
     people.pages,
     audit.pages,
+    programs.router,
+    programs.pages,
 )
 _STATIC = Path(__file__).parent / "static"
 
@@ -90,6 +94,7 @@ def create_app(deps: PanelDependencies) -> FastAPI:
     app.state.handle_event = services.events.handle
     app.state.close_streams = context.stream.close
     app.state.webhook_limit = RateLimit(burst=200, per_second=20)
+    app.state.key_limit = RateLimit(burst=100, per_second=20)
     for router in ROUTERS:
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
@@ -105,6 +110,7 @@ def _lifespan(context: Context, services: Services) -> Callable[[FastAPI], Abstr
     async def run(_app: FastAPI) -> AsyncIterator[None]:
         context.tasks.start(services.caretaker.run(), "caretaker")
         context.tasks.start(keep_witness(context.deps.database, context.deps.clock), "audit")
+        context.tasks.start(WebhookSender(context).run(), "webhooks")
         try:
             yield
         finally:

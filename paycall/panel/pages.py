@@ -125,7 +125,8 @@ def page_handlers(app: FastAPI) -> None:
     async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, PaycallError)  # noqa: S101 - by registration
         if not is_page(request):
-            return problem(status_of(error), error.code, error.text)
+            headers = {"retry-after": "1"} if status_of(error) == 429 else {}
+            return problem(status_of(error), error.code, error.text, **headers)
         if isinstance(error, NotSignedInError):
             return RedirectResponse(f"/sign-in?next={quote(request.url.path)}", status_code=303)
         if isinstance(error, UnfinishedError):

@@ -75,8 +75,31 @@ def problem(status: int, code: str, title: str, field: str | None = None, **head
     )
 
 
-def describe(document: dict[str, Any]) -> dict[str, Any]:
-    """The OpenAPI document with our errors instead of FastAPI's."""
+_WAYS_IN = {
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "paycall_session",
+        "description": "a person's sign-in",
+    },
+    "key": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "a program's API key; see docs/api.md for scopes",
+    },
+}
+
+
+def describe(document: dict[str, Any], scopes: dict[str, list[str]]) -> dict[str, Any]:
+    """The OpenAPI document with our errors instead of FastAPI's, and who may call what.
+
+    Parameters
+    ----------
+    scopes
+        By the operation's id: the scopes with which a program may call it, none where only people may. What is not
+        named is open to everybody.
+    """
+    document["components"]["securitySchemes"] = _WAYS_IN
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas["Problem"] = Problem.model_json_schema()
     for name in ("HTTPValidationError", "ValidationError"):
@@ -84,6 +107,11 @@ def describe(document: dict[str, Any]) -> dict[str, Any]:
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for operations in document["paths"].values():
         for operation in operations.values():
+            given = scopes.get(operation["operationId"])
+            if given is not None:
+                operation["security"] = [{"session": []}, *([{"key": []}] if given else [])]
+                who = " or ".join(f"`{scope}`" for scope in given) if given else "people only"
+                operation["description"] = f"{operation.get('description', '')}\n\nScope: {who}.".strip()
             for status, answer in operation["responses"].items():
                 if status.startswith(("4", "5")):
                     answer["content"] = content

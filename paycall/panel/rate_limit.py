@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+from paycall.domain.errors import NotAllowedError
+
 _MOST_ADDRESSES = 1000
+
+
+class TooManyError(NotAllowedError):
+    """More than one sender may send."""
+
+    code = "too-many-requests"
+    text = "wait a moment and send it again"
+    http_status = 429
 
 
 @dataclass

@@ -23,6 +23,7 @@ class Permission(StrEnum):
     SEE_REPORTS = "see-reports"
     EXPORT = "export"
     MANAGE_PEOPLE = "manage-people"
+    MANAGE_PROGRAMS = "manage-programs"
     SEE_AUDIT = "see-audit"
     OWN_ACCOUNT = "own-account"
 
@@ -50,6 +51,26 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
 }
 
 
+class Scope(StrEnum):
+    """What a program's API key may be given."""
+
+    CALLS_READ = "calls:read"
+    PAYMENTS_READ = "payments:read"
+    PAYMENTS_WRITE = "payments:write"
+    PAYMENTS_REFUND = "payments:refund"
+    REPORTS_READ = "reports:read"
+
+
+# A program sees the whole site's calls and payments, as a supervisor does, and never more than that.
+SCOPES: dict[Scope, frozenset[Permission]] = {
+    Scope.CALLS_READ: frozenset({_P.SEE_CALLS, _P.SEE_ALL}),
+    Scope.PAYMENTS_READ: frozenset({_P.SEE_PAYMENTS, _P.SEE_ALL}),
+    Scope.PAYMENTS_WRITE: frozenset({_P.SEE_PAYMENTS, _P.SEE_ALL, _P.TAKE_PAYMENTS, _P.SETTLE, _P.VOID}),
+    Scope.PAYMENTS_REFUND: frozenset({_P.SEE_PAYMENTS, _P.SEE_ALL, _P.REFUND}),
+    Scope.REPORTS_READ: frozenset({_P.SEE_REPORTS, _P.SEE_ALL}),
+}
+
+
 @dataclass(frozen=True)
 class Principal:
     """Who is asking: a signed-in person or a program with an API key.
@@ -66,6 +87,11 @@ class Principal:
     role: Role | None = None
     session_hash: str | None = None
     unfinished: bool = False  # a new password or a second factor is due before anything else
+
+    @property
+    def limit_name(self) -> str:
+        """The name under which a site sets this one's limits."""
+        return self.role.value if self.role else "api-key"
 
     def may(self, permission: Permission) -> bool:
         """Whether the permission is given."""

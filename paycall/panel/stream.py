@@ -55,9 +55,12 @@ class Viewer:
     operator_id: str
     sees_all: bool
     language: str
+    sees_payments: bool = True
 
     def may_see(self, event: StreamEvent) -> bool:
         """Whether the event is this viewer's to see."""
+        if not self.sees_payments and not event.name.startswith("call."):
+            return False
         return self.sees_all or event.owner_id is None or event.owner_id == self.operator_id
 
 

@@ -161,6 +161,8 @@ PROBLEMS: dict[str, str] = {
     "link-error": N_("The line's equipment did not answer. Try once more."),
     "vault-unavailable": N_("The card vault cannot be reached just now. Try again in a moment."),
     "session-in-progress": N_("Another payment is being taken on this call."),
+    "webhook-url": N_("Events can only be sent to an https:// address that is reachable from outside."),
+    "too-many-requests": N_("That was too much at once. Wait a moment and try again."),
     "internal-error": N_("Something went wrong in paycall. Try again."),
     "network": N_("The panel could not be reached. Check the connection and try again."),
     "amount": N_("This is not an amount in this currency."),
@@ -213,6 +215,12 @@ AUDIT_ACTIONS: dict[str, str] = {
     "second-factor-set": N_("One-time codes set up"),
     "second-factor-removed": N_("One-time codes removed"),
     "export": N_("Payments exported"),
+    "api-key-add": N_("API key made"),
+    "api-key-revoke": N_("API key revoked"),
+    "webhook-add": N_("Webhook made"),
+    "webhook-change": N_("Webhook turned on or off"),
+    "webhook-remove": N_("Webhook removed"),
+    "webhook-disabled": N_("Webhook turned off after long failure"),
     "audit-read": N_("Audit read"),
     "security-alarm": N_("Security alarm"),
     **{f"payment-{what}": text for what, text in STORY.items()},
@@ -220,11 +228,29 @@ AUDIT_ACTIONS: dict[str, str] = {
     "call-linked": N_("Link code keyed"),
     "call-dialled": N_("Call dialled from the panel"),
 }
+SCOPES: dict[str, str] = {
+    "calls:read": N_("see calls and follow them live"),
+    "payments:read": N_("see payments"),
+    "payments:write": N_("take payments, settle and void them"),
+    "payments:refund": N_("give money back"),
+    "reports:read": N_("see the sums of days"),
+}
+DELIVERY_STATES: dict[str, str] = {
+    "pending": N_("On its way"),
+    "delivered": N_("Delivered"),
+    "failed": N_("Given up"),
+}
+DELIVERY_ERRORS: dict[str, str] = {
+    "address": N_("the address is not allowed or cannot be found"),
+    "timeout": N_("no answer within ten seconds"),
+    "connection": N_("could not connect"),
+}
 AUDIT_RESULTS: dict[str, str] = {
     "done": N_("done"),
     "refused": N_("refused"),
     "locked": N_("account locked"),
     **ROLES,
+    "failing": N_("failing for three days"),
     "linked": N_("call linked"),
     "unknown-code": N_("no such code"),
     "rate-limited": N_("too many tries"),

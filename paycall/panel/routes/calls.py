@@ -29,6 +29,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         (409, "not in this state"),
         (413, "too large"),
         (422, "not valid; the input is not repeated"),
+        (429, "more than this key may ask; wait a second"),
         (503, "the cell or the vault did not answer"),
     )
 }

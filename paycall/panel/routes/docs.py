@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.routing import APIRoute
 
+from paycall.panel.access import ACCESS
 from paycall.panel.pages import Page, language_of, render, site_name
 from paycall.panel.problems import describe
+from paycall.panel.roles import SCOPES
 from paycall.panel.schemas import Health
 
 router = APIRouter(tags=["about"])
@@ -64,7 +68,12 @@ def docs(request: Request) -> HTMLResponse:
 
 
 def _document(request: Request) -> dict[str, Any]:
-    return describe(request.app.openapi())
+    scopes: dict[str, list[str]] = {}
+    for route in request.app.routes:
+        needed = ACCESS.get(getattr(route, "name", ""))
+        if isinstance(route, APIRoute) and needed is not None:
+            scopes[route.unique_id] = [scope.value for scope, gives in SCOPES.items() if needed in gives]
+    return describe(copy.deepcopy(request.app.openapi()), scopes)
 
 
 def _groups(document: dict[str, Any]) -> tuple[tuple[str, tuple[Endpoint, ...]], ...]:

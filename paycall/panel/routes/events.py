@@ -10,7 +10,9 @@ from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 
 from paycall.panel.access import InContext, SignedIn
+from paycall.panel.roles import Permission
 from paycall.panel.routes.calls import PROBLEMS
+from paycall.panel.services.api_keys import is_still_good
 from paycall.panel.services.sessions import find_principal
 from paycall.panel.stream import Viewer
 from paycall.store.database import reading
@@ -31,11 +33,17 @@ async def follow_events(
     after: Annotated[str | None, Query(max_length=100, description="like Last-Event-ID")] = None,
 ) -> StreamingResponse:
     """Follow what happens. Resume with ``Last-Event-ID``; a ``reset`` event means: load the state anew."""
-    viewer = Viewer(principal.operator_id or "", principal.sees_all, principal.language)
+    viewer = Viewer(
+        principal.operator_id or "",
+        principal.sees_all,
+        principal.language,
+        sees_payments=principal.may(Permission.SEE_PAYMENTS),
+    )
 
     def is_valid() -> bool:
         if principal.session_hash is None:
-            return True
+            with reading(context.deps.database) as session:
+                return is_still_good(session, principal.id, context.now())
         idle = timedelta(minutes=context.deps.settings.idle_minutes)
         with reading(context.deps.database) as session:
             return find_principal(session, principal.session_hash, context.now(), idle) is not None

@@ -14,10 +14,12 @@ from sqlalchemy.orm import Session
 from paycall.domain.errors import StateError
 from paycall.panel.access import InContext, SignedIn
 from paycall.panel.pages import Page, render, site_name
+from paycall.panel.program_schemas import OutcomeCount, Report, Taken
 from paycall.panel.routes.calls import PROBLEMS
 from paycall.panel.schemas import Call, Customer, Id, Payment
 from paycall.panel.services import history
 from paycall.panel.services.audit import note
+from paycall.panel.services.context import Context
 from paycall.panel.services.history import Search
 from paycall.panel.services.records import call_of
 from paycall.panel.services.views import call_view, localise_payment
@@ -152,10 +154,7 @@ def reports_page(
     request: Request, principal: SignedIn, context: InContext, first: str = "", last: str = ""
 ) -> HTMLResponse:
     """The sums of a span of days; by default of today."""
-    today = context.now().astimezone().date()
-    search = Search(first_day=_day(first) or today, last_day=_day(last) or _day(first) or today)
-    if search.first_day and search.last_day and search.last_day - search.first_day > timedelta(days=366):
-        search = Search(first_day=search.last_day - timedelta(days=366), last_day=search.last_day)
+    search = _span(context, _day(first), _day(last))
     with reading(context.deps.database) as session:
         return render(
             ReportsPage(
@@ -167,6 +166,23 @@ def reports_page(
                 search=search,
             )
         )
+
+
+@router.get("/reports", name="get_report")
+def get_report(
+    principal: SignedIn, context: InContext, first: date | None = None, last: date | None = None
+) -> Report:
+    """The sums of a span of days, by default of today; of at most a year."""
+    search = _span(context, first, last)
+    with reading(context.deps.database) as session:
+        totals = history.totals(session, search, principal, principal.language)
+    return Report(
+        first_day=str(search.first_day),
+        last_day=str(search.last_day),
+        payments=totals.payments,
+        taken=[Taken(currency=name, amount_minor=sum_, payments=times) for name, sum_, times in totals.taken],
+        outcomes=[OutcomeCount(name=bar.name, count=bar.count) for bar in totals.outcomes],
+    )
 
 
 @router.put("/calls/{call_id}/customer", name="set_customer")
@@ -184,6 +200,12 @@ async def set_customer(call_id: Id, body: Customer, principal: SignedIn, context
     await context.write(write_down)
     await context.show_call(call_id, "call.updated")
     return body
+
+
+def _span(context: Context, first: date | None, last: date | None) -> Search:
+    first = first or context.now().astimezone().date()
+    last = last or first
+    return Search(first_day=max(first, last - timedelta(days=366)), last_day=last)
 
 
 def _day(text: str) -> date | None:

@@ -11,23 +11,14 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import PlainTextResponse
 
-from paycall.domain.errors import NotAllowedError
 from paycall.panel.access import InContext
-from paycall.panel.rate_limit import RateLimit
+from paycall.panel.rate_limit import RateLimit, TooManyError
 from paycall.panel.routes.calls import PROBLEMS
 from paycall.panel.routes.session import address_of
 from paycall.panel.services.services import InServices
 
 router = APIRouter(prefix="/api/v1", tags=["webhooks"], responses=PROBLEMS)
 _NOT_PASSED_ON = frozenset({"host", "connection", "content-length", "transfer-encoding", "cookie", "expect"})
-
-
-class TooManyError(NotAllowedError):
-    """More than an acquirer sends."""
-
-    code = "too-many-requests"
-    text = "wait a moment and send it again"
-    http_status = 429
 
 
 @router.post(

@@ -54,6 +54,10 @@ _CHARGED = [
         PaymentState.SETTLING,
         PaymentState.SETTLED,
         PaymentState.SETTLE_FAILED,
+        PaymentState.VOID_FAILED,
+        PaymentState.REFUNDING,
+        PaymentState.PARTLY_REFUNDED,
+        PaymentState.REFUND_FAILED,
     )
 ]
 _EVENTS = {
@@ -116,7 +120,7 @@ class AuthorizationService:
         )
         session.add(attempt)
         move(
-            session, row, PaymentEvent.AUTHORIZE_REQUESTED, now, by=principal.operator_id,
+            session, row, PaymentEvent.AUTHORIZE_REQUESTED, now, by=principal.id,
             detail={"attempt": attempt.number},
         )  # fmt: skip
         return _Begun(_request(row, attempt), row.token)

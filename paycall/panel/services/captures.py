@@ -144,7 +144,7 @@ class CaptureService:
         )
         session.add(row)
         session.flush()
-        tell(session, row, "created", now, by=principal.operator_id)
+        tell(session, row, "created", now, by=principal.id)
         session.add(
             IdempotencyRow(
                 owner=principal.id,
@@ -170,7 +170,7 @@ class CaptureService:
             taking = fields_to_take(row, wanted)
             if row.state != PaymentState.CAPTURING.value:
                 move(
-                    session, row, PaymentEvent.CAPTURE_STARTED, self._context.now(), by=principal.operator_id,
+                    session, row, PaymentEvent.CAPTURE_STARTED, self._context.now(), by=principal.id,
                     detail={"fields": taking},
                 )  # fmt: skip
             row.fields = in_order([*row.fields, *taking])
@@ -253,7 +253,7 @@ class CaptureService:
 
         def off(session: Session) -> None:
             row = payment_for(session, payment_id, principal, for_change=True)
-            move(session, row, PaymentEvent.CANCELLED, self._context.now(), by=principal.operator_id)
+            move(session, row, PaymentEvent.CANCELLED, self._context.now(), by=principal.id)
             row.code_expires_at = None
 
         await self._context.write(off)
@@ -265,7 +265,7 @@ class CaptureService:
 
         def load(session: Session) -> str:
             row = payment_for(session, payment_id, principal, for_change=True)
-            tell(session, row, "end_capture_requested", self._context.now(), by=principal.operator_id)
+            tell(session, row, "end_capture_requested", self._context.now(), by=principal.id)
             return row.call_id
 
         call_id = await self._context.write(load)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from paycall.panel.live import LiveCaptures
 from paycall.panel.metrics import PanelMetrics
 from paycall.panel.services.sealed import Sealer
 from paycall.panel.services.views import call_view, payment_view
+from paycall.panel.services.webhook_events import write_deliveries
 from paycall.panel.stream import EventStream
 from paycall.panel.tasks import BackgroundTasks
 from paycall.store.database import reading, writing
@@ -34,19 +35,24 @@ class Context:
     tasks: BackgroundTasks
     sealer: Sealer
     metrics: PanelMetrics
+    deliveries_written: asyncio.Event = field(default_factory=asyncio.Event)
 
     def now(self) -> datetime:
         """The present moment."""
         return self.deps.clock.now()
 
     async def write(self, work: Callable[[Session], T]) -> T:
-        """Run ``work`` in a thread and a transaction; it is committed when this returns."""
+        """Run ``work`` in a thread and a transaction; committed when this returns, webhooks' events with it."""
 
-        def run() -> T:
+        def run() -> tuple[T, bool]:
             with writing(self.deps.database) as session:
-                return work(session)
+                done = work(session)
+                return done, write_deliveries(session, self.now())
 
-        return await asyncio.to_thread(run)
+        done, written = await asyncio.to_thread(run)
+        if written:
+            self.deliveries_written.set()
+        return done
 
     async def read(self, work: Callable[[Session], T]) -> T:
         """Run ``work`` in a thread with a session that only reads."""

@@ -17,7 +17,15 @@ from paycall.domain.money import Money
 from paycall.domain.payment import PaymentState
 from paycall.panel.roles import Principal
 from paycall.panel.services.visibility import calls_of, payments_of
-from paycall.store.tables import AttemptRow, CallRow, CustomerRow, OperatorRow, PaymentRow, StoryRow
+from paycall.store.tables import (
+    ApiKeyRow,
+    AttemptRow,
+    CallRow,
+    CustomerRow,
+    OperatorRow,
+    PaymentRow,
+    StoryRow,
+)
 
 PAGE_SIZE = 50
 _TAKEN = (PaymentState.SETTLED, PaymentState.APPROVED, PaymentState.SETTLING, PaymentState.PARTLY_REFUNDED)
@@ -89,7 +97,7 @@ def one_page(query: Select[Any], search: Search) -> Select[Any]:
 
 def story(session: Session, payment_id: str) -> list[dict[str, Any]]:
     """Everything that happened to a payment, in order: when, what, who, details."""
-    names = _names(session)
+    names = names_of_all(session)
     rows = session.scalars(select(StoryRow).where(StoryRow.payment_id == payment_id).order_by(StoryRow.id))
     return [
         {"at": row.at, "what": row.what, "who": names.get(row.operator_id or "", ""), "detail": row.detail}
@@ -105,7 +113,7 @@ def as_csv(session: Session, query: Select[PaymentRow]) -> str:
         "time id state amount currency refunded brand last4 authorization_code decline_reason caller "
         "reference description operator".split()
     )
-    names = _names(session)
+    names = names_of_all(session)
     for row in session.scalars(query):
         call = session.get(CallRow, row.call_id)
         attempt = session.scalars(
@@ -159,7 +167,7 @@ class Totals:
 def totals(session: Session, search: Search, principal: Principal, language: str) -> Totals:
     """Count a span of days."""
     rows = session.scalars(payments_query(search, principal)).all()
-    names = _names(session)
+    names = names_of_all(session)
     taken: Counter[str] = Counter()
     times: Counter[str] = Counter()
     for row in rows:
@@ -177,8 +185,10 @@ def totals(session: Session, search: Search, principal: Principal, language: str
     )
 
 
-def _names(session: Session) -> dict[str, str]:
-    return {row.id: row.display_name for row in session.scalars(select(OperatorRow))}
+def names_of_all(session: Session) -> dict[str, str]:
+    """People and programs, by their ids."""
+    people = {row.id: row.display_name for row in session.scalars(select(OperatorRow))}
+    return people | {row.id: row.name for row in session.scalars(select(ApiKeyRow))}
 
 
 def _reasons(session: Session, payment_ids: list[str], language: str) -> tuple[Counter[str], dict[str, str]]:

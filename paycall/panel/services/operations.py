@@ -79,16 +79,14 @@ class OperationService:
             row = payment_for(session, payment_id, principal, for_change=True)
             if kind == "refund":
                 self._check_limit(row, principal, amount_minor)
-            return self._begin(session, row, kind, principal.operator_id, amount_minor)
+            return self._begin(session, row, kind, principal.id, amount_minor)
 
         operation_id = await self._context.write(begin)
         await self._context.show_payment(payment_id)
         self.carry_out_soon(operation_id)
 
     def _check_limit(self, row: PaymentRow, principal: Principal, amount_minor: int | None) -> None:
-        limit = self._context.deps.settings.refund_limits_minor.get(
-            principal.role.value if principal.role else ""
-        )
+        limit = self._context.deps.settings.refund_limits_minor.get(principal.limit_name)
         amount = row.amount_minor - row.refunded_minor if amount_minor is None else amount_minor
         if limit is not None and amount > limit:
             raise NotAllowedError("the amount is above the limit of your role")

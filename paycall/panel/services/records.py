@@ -13,6 +13,7 @@ from paycall.domain.errors import NotFoundError
 from paycall.domain.fields import Field
 from paycall.domain.payment import PaymentEvent, PaymentState, next_state
 from paycall.panel.services.audit import PANEL, note
+from paycall.panel.services.webhook_events import note_payment
 from paycall.store.tables import AttemptRow, CallRow, PaymentRow, StoryRow
 
 # What comes of the caller's keys is in the vault's audit.
@@ -72,6 +73,7 @@ def move(
     """
     row.state = next_state(PaymentState(row.state), event).value
     row.updated_at = now
+    note_payment(session, row.id)
     tell(session, row, event.value, now, by=by, detail=detail)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -21,7 +22,7 @@ PUBLIC |= {"invitation_page", "invitation_form", "take_webhook"}
 
 def _path(route: APIRoute) -> str:
     path = route.path
-    for name in ("call_id", "payment_id", "operator_id"):
+    for name in re.findall(r"{(\w+_id)}", path):
         path = path.replace(f"{{{name}}}", new_id(name.partition("_")[0]))
     return path.replace("{", "").replace("}", "")
 

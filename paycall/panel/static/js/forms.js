@@ -41,13 +41,23 @@ function paymentBody(form) {
   };
 }
 
+// The fields by their names; those that data-json names are lists.
+function jsonBody(form) {
+  const data = new FormData(form);
+  const lists = form.dataset.json ? form.dataset.json.split(" ") : [];
+  return Object.fromEntries([
+    ...[...data].filter(([name]) => name && !lists.includes(name)),
+    ...lists.map((name) => [name, data.getAll(name)]),
+  ]);
+}
+
 function bodyOf(form) {
   if (form.hasAttribute("data-payment-form")) return paymentBody(form);
   if (form.hasAttribute("data-refund-form")) {
     const amount = minorUnits(form.elements.amount.value, Number(form.dataset.decimals));
     return amount === null ? null : { amount_minor: amount };
   }
-  if (form.hasAttribute("data-json")) return Object.fromEntries([...new FormData(form)].filter(([name]) => name));
+  if (form.hasAttribute("data-json")) return jsonBody(form);
   return form.dataset.body ? JSON.parse(form.dataset.body) : undefined;
 }
 
@@ -77,7 +87,7 @@ async function send(form) {
 
 async function answered(form, answer) {
   if (form.hasAttribute("data-reload") || document.querySelector("[data-page-actions]")) {
-    location.reload();
+    setTimeout(() => location.reload(), Number(form.dataset.reload ?? 0));
     return;
   }
   form.closest("dialog")?.close();
