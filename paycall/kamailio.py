@@ -147,6 +147,22 @@ def read_phones(folder: Path) -> dict[str, str]:
     return {name: value for name, _, value in (line.partition(":") for line in lines[1:]) if value}
 
 
+def write_phones(folder: Path, phones: Mapping[str, str]) -> None:
+    """Replace the table of phones; a running Kamailio reads it at ``htable.reload phones``.
+
+    Raises
+    ------
+    SettingsError
+        If it cannot be written.
+    """
+    path = folder / "phones" / "phones"
+    before_s = int(path.stat().st_mtime) if path.exists() else 0
+    write_file(path, phones_text(phones))
+    # Kamailio compares whole seconds: a second change within one would not be seen.
+    modified_s = max(int(path.stat().st_mtime), before_s + 1)
+    os.utime(path, (modified_s, modified_s))
+
+
 def write_folder(settings: KamailioSettings, media: MediaSettings, cells: str | None) -> Path:
     """Write everything that both instances read; a file is replaced as a whole or not at all.
 

@@ -96,7 +96,7 @@ def _change_phones(settings: KamailioSettings, added: str | None, removed: str |
             raise SettingsError("a phone's name has 1 to 40 of a-z, 0-9, dot, dash and underscore")
         password = secrets.token_urlsafe(12)
         phones[added] = kamailio.ha1(added, settings.realm, password)
-    kamailio.write_file(folder / "phones" / "phones", kamailio.phones_text(phones))
+    kamailio.write_phones(folder, phones)
     if added is not None:
         _say(f'phone "{added}", realm "{settings.realm}", password {password} (shown this once)')
 

@@ -44,10 +44,16 @@ net_interface 127.0.0.1
 
 
 class Baresip:
-    """One baresip process with one account and no registrar."""
+    """One baresip process with one account: without a registrar, or as ``account`` says (baresip's own line)."""
 
     def __init__(
-        self, says: np.ndarray, *, codec: str = "g711", rate_hz: int = 8000, options: str = ""
+        self,
+        says: np.ndarray,
+        *,
+        codec: str = "g711",
+        rate_hz: int = 8000,
+        options: str = "",
+        account: str = "",
     ) -> None:
         self._dir = tempfile.TemporaryDirectory(prefix="baresip-")
         self.folder = Path(self._dir.name)
@@ -70,7 +76,9 @@ class Baresip:
             )
         )
         (self.folder / "accounts").write_text(
-            f"<sip:phone@127.0.0.1:{self.sip_port}>;regint=0;answermode=auto{options}\n"
+            account + "\n"
+            if account
+            else f"<sip:phone@127.0.0.1:{self.sip_port}>;regint=0;answermode=auto{options}\n"
         )
         (self.folder / "contacts").write_text("")
         self._output = (self.folder / "output").open("wb")

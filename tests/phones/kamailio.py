@@ -21,11 +21,11 @@ from tests.phones.site import Site, until
 class Kamailio:
     """One instance, ``carrier`` or ``operators``, for a site's cells."""
 
-    def __init__(self, site: Site, instance: str = "carrier", **settings: Any) -> None:
+    def __init__(self, site: Site, instance: str = "carrier", *, port: int = 0, **settings: Any) -> None:
         self._dir = tempfile.TemporaryDirectory(prefix="kamailio-", dir="/tmp")
         self.folder = Path(self._dir.name)
         self.instance = instance
-        self.port = free_port(count=2)
+        self.port = port or free_port(count=2)
         other = free_port(count=2)
         carrier = instance == "carrier"
         self.settings = KamailioSettings(
@@ -43,7 +43,19 @@ class Kamailio:
         """Start it, and wait until it answers."""
         program = kamailio.find_program("kamailio")
         assert program is not None
-        command = [program, "-DD", "-E", "-m", "32", "-M", "8", "-Y", str(self.folder), "-w", str(self.folder)]
+        command = [
+            program,
+            "-DD",
+            "-E",
+            "-m",
+            "32",
+            "-M",
+            "8",
+            "-Y",
+            str(self.folder),
+            "-w",
+            str(self.folder),
+        ]
         self.process = subprocess.Popen(
             [*command, "-f", str(self.folder / f"{self.instance}.cfg")],
             stdin=subprocess.DEVNULL,
