@@ -1,0 +1,183 @@
+"""Programs against a panel behind a real web server: the example client, and webhooks to a receiver that listens."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import httpx
+import pytest
+from argon2 import PasswordHasher
+
+from paycall.panel.roles import Role
+from paycall.panel.services import accounts
+from tests.fakes.panel_server import PanelServer
+from tests.fakes.panel_world import APPROVED, DECLINED, PASSWORD
+from tests.phones.site import until
+
+accounts._HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+EXAMPLE = Path(__file__).parents[3] / "examples" / "paycall_client.py"
+
+
+def _example() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("paycall_client", EXAMPLE)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+example = _example()
+
+
+class Receiver:
+    """A program that takes webhooks; ``answers`` are the next statuses, then 204."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[dict[str, str], bytes]] = []
+        self.answers: list[int] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                receiver.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                status = receiver.answers.pop(0) if receiver.answers else 204
+                self.send_response(status)
+                if status == 302:
+                    self.send_header("location", "/elsewhere")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    made = Receiver()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[PanelServer]:
+    with PanelServer(tmp_path) as running:
+        running.world.add("boss", Role.ADMINISTRATOR)
+        yield running
+
+
+@pytest.fixture
+def boss(server: PanelServer) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"{server.url}/api/v1") as client:
+        assert client.post("/session", json={"name": "boss", "password": PASSWORD}).status_code == 200
+        yield client
+
+
+def _subscribe(boss: httpx.Client, url: str, *events: str) -> dict[str, Any]:
+    answer = boss.post("/webhook-subscriptions", json={"url": url, "events": events})
+    assert answer.status_code == 201, answer.text
+    return dict(answer.json())
+
+
+@pytest.mark.parametrize(("number", "state", "status"), [(APPROVED, "settled", 0), (DECLINED, "declined", 1)])
+def test_the_example_takes_a_payment(
+    server: PanelServer, boss: httpx.Client, tmp_path: Path, number: str, state: str, status: int
+) -> None:
+    key = boss.post("/api-keys", json={"name": "shop", "scopes": ["calls:read", "payments:write"]}).json()[
+        "key"
+    ]
+    (tmp_path / "key").write_text(key)
+    call_id = server.do(server.world.cell.call_in())
+    command = [sys.executable, str(EXAMPLE), "--url", server.url, "--key-file", str(tmp_path / "key")]
+    with subprocess.Popen(
+        [*command, "--amount-minor", "1999", "--reference", "INV-9"], stdout=subprocess.PIPE, text=True
+    ) as program:
+        until(lambda: server.world.cell.calls[call_id].capture is not None, 20, "capture")
+        server.do(server.world.cell.key(call_id, number, "1230", "123"))
+        said, _ = program.communicate(timeout=30)
+    assert program.returncode == status, said
+    assert said.splitlines()[-1].startswith(state)
+    payment = boss.get("/payments").json()["payments"][0]
+    assert (payment["reference"], payment["state"], len(payment["attempts"])) == ("INV-9", state, 1)
+
+
+def test_an_event_is_signed_tried_again_after_a_restart_and_taken_once(
+    server: PanelServer, boss: httpx.Client, receiver: Receiver
+) -> None:
+    made = _subscribe(boss, receiver.url, "call.*")
+    receiver.answers = [500, 302]
+    server.do(server.world.cell.call_in(caller="+36301234567"))
+    until(lambda: len(receiver.got) >= 2, 10, "first tries")  # arrived and connected, neither taken
+    server.restart()
+    server.world.clock.advance(seconds=40)
+    until(lambda: len(receiver.got) >= 4, 10, "second tries")
+    names = []
+    now_s = server.world.clock.now().timestamp()
+    for headers, body in receiver.got:
+        event = example.verify_webhook(made["secret"], headers, body, now_s=now_s)
+        names.append(event["type"])
+        assert event["data"]["caller"] == "+36301234567"
+        with pytest.raises(ValueError, match="signature"):
+            example.verify_webhook(made["secret"], headers, body + b" ", now_s=now_s)
+    assert names == ["call.arrived", "call.connected"] * 2
+    ids = [headers["webhook-id"] for headers, _ in receiver.got]
+    assert ids[:2] == ids[2:] and len(set(ids)) == 2
+    with pytest.raises(ValueError, match="timestamp"):
+        example.verify_webhook(made["secret"], *receiver.got[0], now_s=now_s + 3600)
+    log = boss.get(f"/webhook-subscriptions/{made['webhook']['id']}/deliveries").json()["deliveries"]
+    assert (
+        sorted((item["state"], item["tries"], item["status"]) for item in log) == [("delivered", 2, 204)] * 2
+    )
+
+
+def test_the_test_button_and_an_end_that_wants_no_more(
+    server: PanelServer, boss: httpx.Client, receiver: Receiver
+) -> None:
+    made = _subscribe(boss, receiver.url, "payment.*")
+    path = f"/webhook-subscriptions/{made['webhook']['id']}"
+    assert boss.post(f"{path}/test").status_code == 202
+    until(lambda: receiver.got, 10, "test event")
+    assert example.verify_webhook(made["secret"], *receiver.got[0])["type"] == "webhook.test"
+    receiver.answers = [410]
+    boss.post(f"{path}/test")
+    until(lambda: not boss.get("/webhook-subscriptions").json()["webhooks"][0]["enabled"], 10, "the end")
+    assert boss.patch(path, json={"enabled": True}).json()["enabled"]
+    assert boss.delete(path).status_code == 204
+    assert boss.get(f"{path}/deliveries").status_code == 404
+
+
+def test_a_receiver_that_is_away_for_three_days_is_left_alone(
+    server: PanelServer, boss: httpx.Client
+) -> None:
+    gone = Receiver()
+    gone.close()
+    made = _subscribe(boss, gone.url, "payment.*")
+    path = f"/webhook-subscriptions/{made['webhook']['id']}"
+    boss.post(f"{path}/test")
+
+    def newest() -> dict[str, Any]:
+        return dict(boss.get(f"{path}/deliveries").json()["deliveries"][0])
+
+    for tries in range(1, 5):
+        until(lambda tries=tries: newest()["tries"] == tries, 15, "try")
+        assert newest()["error"] == "connection"
+        server.world.clock.advance(days=1, minutes=1)
+        boss.post("/session", json={"name": "boss", "password": PASSWORD})  # who was idle signs in again
+    until(lambda: not boss.get("/webhook-subscriptions").json()["webhooks"][0]["enabled"], 15, "the end")
