@@ -15,7 +15,7 @@ from paycall.clock import SystemClock
 from paycall.domain.errors import SettingsError
 from paycall.logs import configure_logs
 from paycall.metrics import serving_metrics
-from paycall.process import end_with_parent, private_socket, serve_until_signal, web_server
+from paycall.process import end_with_parent, private_socket, restart_with, serve_until_signal, web_server
 from paycall.settings import Settings, load_settings
 from paycall.tls import client_context, server_context
 
@@ -87,10 +87,10 @@ def run_panel(config: Path | None) -> int:
 def run_vault(config: Path | None) -> int:
     """The vault: two apps, one for each role, each on its own listener."""
     from paycall.vault.app import create_apps
-    from paycall.vault.hardening import harden, restart_with_environment
+    from paycall.vault.hardening import ENVIRONMENT, harden
 
     settings = _begin(config)  # first: a wrong setting is told by the process that was started
-    restart_with_environment()
+    restart_with(ENVIRONMENT)
     for measure in harden():
         log.warning("hardening_refused", reason=measure)
     vault = settings.vault.model_copy(update={"acquirers": resolve_files(settings.vault.acquirers)})
@@ -119,9 +119,12 @@ def run_vault(config: Path | None) -> int:
 
 def run_media(config: Path | None) -> int:
     """A media node with its cells."""
-    from paycall.media.node import run_node
+    from paycall.media.hardening import ENVIRONMENT
 
     settings = _begin(config)
+    restart_with(ENVIRONMENT)
+    from paycall.media.node import run_node
+
     return run_node(settings.media, settings.site)
 
 

@@ -8,7 +8,8 @@ import ctypes
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,18 @@ def end_with_parent(sig: signal.Signals = signal.SIGTERM) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(sig), 0, 0, 0)
     if os.getppid() != parent:  # it ended before the call
         os.kill(os.getpid(), sig)
+
+
+def restart_with(environment: Mapping[str, str]) -> None:
+    """Start this very program again with these variables, in the same process, unless it has them already.
+
+    For what an interpreter reads once, at its start: its allocator.
+    """
+    if all(os.environ.get(name) == value for name, value in environment.items()):
+        return
+    os.execve(  # noqa: S606 - ourselves
+        sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **environment}
+    )
 
 
 def private_socket(path: Path) -> socket.socket:

@@ -1,4 +1,10 @@
-"""What a process that holds digits does to itself: no core dump, no debugger, memory that is not swapped."""
+"""What a process that holds digits does to itself: no core dump, no debugger, memory that is not swapped or kept.
+
+``ENVIRONMENT`` has to be there when the interpreter starts (``process.restart_with``): what is freed is overwritten,
+the digits' copies that the domain makes at every key included. CPython's allocator does it for Python's objects and
+keeps them together, so that forked cells share more than with glibc's alone (the vault's); glibc's does it for the
+rest.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +17,10 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
+ENVIRONMENT: dict[str, str] = {
+    "PYTHONMALLOC": "pymalloc_debug",
+    "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.perturb=165",  # any byte but zero
+}
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4

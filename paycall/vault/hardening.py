@@ -1,8 +1,9 @@
 """What the vault's process refuses: to dump core, to be traced, to swap a secret out, to keep freed memory.
 
-``ENVIRONMENT`` has to be there when the interpreter starts: with it glibc's allocator serves every object and
-overwrites what is freed, so that a copy of a digit that a library made goes when the library lets go of it.
-Linux only, as the rest of paycall; each measure that the system refuses is reported by name, never ignored.
+``ENVIRONMENT`` has to be there when the interpreter starts (``process.restart_with``): with it glibc's allocator
+serves every object and overwrites what is freed, so that a copy of a digit that a library made goes when the library
+lets go of it. Linux only, as the rest of paycall; each measure that the system refuses is reported by name, never
+ignored.
 """
 
 from __future__ import annotations
@@ -11,9 +12,7 @@ import contextlib
 import ctypes
 import gc
 import mmap
-import os
 import resource
-import sys
 
 ENVIRONMENT: dict[str, str] = {
     "PYTHONMALLOC": "malloc",
@@ -24,15 +23,6 @@ ENVIRONMENT: dict[str, str] = {
 _PR_SET_DUMPABLE = 4
 _MADV_WIPEONFORK = 18
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-def restart_with_environment() -> None:
-    """Start this very program again in ``ENVIRONMENT``, in the same process, unless it runs in it already."""
-    if all(os.environ.get(name) == value for name, value in ENVIRONMENT.items()):
-        return
-    os.execve(  # noqa: S606 - ourselves
-        sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | ENVIRONMENT
-    )
 
 
 def harden() -> tuple[str, ...]:

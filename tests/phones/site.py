@@ -25,6 +25,7 @@ from paycall.control.messages import Event
 from paycall.domain.fields import DEFAULT_FIELDS, Field
 from paycall.domain.ids import new_id
 from paycall.domain.ports import CaptureRules
+from paycall.media.hardening import ENVIRONMENT
 from tests.phones.rtp import free_port
 
 _NODE = """
@@ -198,6 +199,7 @@ class Site:
             [sys.executable, "-c", _NODE, json.dumps(self.settings)],
             stdout=self._log,
             stderr=subprocess.STDOUT,
+            env=os.environ | ENVIRONMENT,  # as ``paycall media`` starts itself
             start_new_session=new_session,
         )
         self.phones: list[Any] = []
