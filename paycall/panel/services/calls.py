@@ -29,6 +29,7 @@ from paycall.panel.services.owners import (
 )
 from paycall.panel.services.records import ENDS_WITH_ITS_CALL, move
 from paycall.panel.services.test_calls import TestCallService
+from paycall.panel.services.webhook_events import note_call
 from paycall.store.tables import CallRow, CellRow, PaymentRow
 
 _log = structlog.get_logger(__name__)
@@ -63,6 +64,7 @@ class CallService:
                 known.sender_id = known.sender_id or sender_id  # one that the panel asked for
                 return False
             session.add(_new_call(session, sender_id, event, owner_id))
+            note_call(session, event.call_id, "call.arrived")
             return True
 
         if await self._context.write(record):
@@ -85,6 +87,7 @@ class CallService:
                 return False
             row.state = next_state(CallState.RINGING, CallEvent.CONNECTED).value
             row.connected_at = self._context.now()
+            note_call(session, row.id, "call.connected")
             row.agent_uri = event.agent_uri
             row.operator_id = row.operator_id or operator_at(session, event.agent_uri)
             return True
@@ -133,6 +136,7 @@ class CallService:
             row.state = next_state(CallState(row.state), CallEvent.ENDED).value
             row.ended_at = now
             row.end_reason = reason.value
+            note_call(session, call_id, "call.ended")
             row.agent_leg_keys = agent_leg_keys
             row.masked = False
             cancelled = []
@@ -177,6 +181,7 @@ class CallService:
             if row is None or row.alarm == event.kind:
                 return False
             row.alarm = event.kind
+            note_call(session, row.id, "call.alarm")
             note(session, self._context.now(), PANEL, "security-alarm", target=row.id, result=event.kind)
             return True
 

@@ -22,7 +22,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from paycall.panel.services.audit import note
+from paycall.panel.services.audit import PANEL, note
 from paycall.panel.services.context import Context
 from paycall.panel.services.webhook_address import Places, WebhookUrlError, find_target
 from paycall.store.tables import DeliveryRow, WebhookRow
@@ -176,7 +176,7 @@ class WebhookSender:
             )
         if status == _GONE or webhook.failing_since <= now - _DISABLE_AFTER:
             webhook.enabled = False
-            note(session, now, "panel", "webhook-disabled", target=webhook.id, result="failing")
+            note(session, now, PANEL, "webhook-disabled", target=webhook.id, result="failing")
 
     def _tidy(self, session: Session) -> None:
         """Forget what is long over."""
