@@ -85,6 +85,24 @@ def _networks(networks: tuple[str, ...]) -> tuple[str, ...]:
     return networks
 
 
+def _sides(sources: tuple[str, ...]) -> tuple[str, ...]:
+    """Networks, or one proxy as address:port."""
+    for source in sources:
+        host, colon, port = source.partition(":")
+        if colon and not (port.isdecimal() and 0 < int(port) < 65536):
+            raise ValueError("may name IPv4 networks, or address:port")
+        _networks((host,))
+    return sources
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error:
+        raise ValueError("must be a regular expression") from None
+    return text
+
+
 def _control_address(address: str) -> str:
     if not (_is_socket(address) or _is_host_and_port(address, "tls:")):
         raise ValueError(f"must be unix:PATH (at most {_MAX_SOCKET_PATH_BYTES} bytes) or tls:HOST:PORT")
@@ -193,6 +211,47 @@ class VaultSettings(Section):
     one_time_token_hours: float = Field(default=24.0, gt=0)
 
 
+class TrunkSettings(Section):
+    """A carrier's SIP trunk for calls that operators dial out. Without ``uri`` there are none."""
+
+    uri: SipAddress | None = None  # sip:carrier.example: a number becomes sip:NUMBER@carrier.example
+    outbound_proxy: SipAddress | None = None
+    registrar: SipAddress | None = None  # the node's first cell registers there; none: nobody registers
+    register_s: int = Field(default=300, ge=30, le=86_400)
+    register_retry_s: int = Field(default=30, ge=1, le=3600)
+    username: str = Field(default="", pattern=r"^[^\s<>@:;]*$")
+    password_file: Path | None = None
+    caller_id: str = Field(default="", pattern=r"^(\+?[0-9]{2,15})?$")
+    # What may be dialled, as a regular expression on the whole number: the guard against toll fraud.
+    numbers: Annotated[str, AfterValidator(_pattern)] = r"\+?[0-9]{3,15}"
+
+
+class PromptSettings(Section):
+    """What callers are told while they key; every sentence can be replaced, or taken away."""
+
+    heard_by: Literal["nobody", "caller", "both"] = "nobody"
+    language: Literal["en", "ru", "uk", "hu"] = "en"
+    # A site's own sentences as LANGUAGE/NAME.wav; what is not there is taken from paycall's.
+    folder: Path | None = None
+    # A tick for each key, and a soft tone while the bank is asked.
+    comfort_tones: bool = False
+
+
+class RecordingSettings(Section):
+    """Recordings of what the operator's side heard and said."""
+
+    enabled: bool = False
+    folder: Path = Path("var/recordings")
+    # Cells encrypt to the public key; whoever has the other one can export.
+    public_key: Path = Path("var/recording.pub")
+    private_key: Path = Path("var/recording.key")
+    keep_days: float = Field(default=30.0, gt=0)
+    # With false, silence is recorded while the line is masked.
+    captures: bool = True
+    # Both are told at the beginning that the call is recorded.
+    notice: bool = True
+
+
 class MediaSettings(Section):
     """A media node: how many cells, their SIP and RTP ports, where calls go."""
 
@@ -205,6 +264,14 @@ class MediaSettings(Section):
     fallback_uris: tuple[SipAddress, ...] = ()
     ring_timeout_s: float = Field(default=60.0, gt=0, le=600)
     route_wait_s: float = Field(default=0.5, ge=0, le=10)
+    # An agent who has not answered the INVITE with anything by then cannot be reached.
+    reply_timeout_s: float = Field(default=4.0, gt=0, le=32)
+    # Whose INVITEs are calls that operators dial out, by source: 192.0.2.0/24, or 192.0.2.10:5055 for a proxy.
+    operator_networks: Annotated[tuple[str, ...], AfterValidator(_sides)] = ()
+    trunk: TrunkSettings = TrunkSettings()
+    # The SIP header that names the operator, and from whom it is believed.
+    operator_header: str = Field(default="X-Paycall-Operator", pattern=r"^[A-Za-z0-9-]{1,60}$")
+    operator_header_from: tuple[Literal["agent", "caller"], ...] = ()
     srtp: Literal["off", "optional", "required"] = "off"
     mask_policy: Literal["capture", "always"] = "capture"
     mask_replacement: Literal["silence", "comfort", "tone"] = "silence"
@@ -213,6 +280,8 @@ class MediaSettings(Section):
     # A cell's certificate and whom it trusts, for tls: and https: addresses.
     certificates: Path = Path("var/certs")
     status_socket: Path = Path("var/run/media.sock")
+    prompts: PromptSettings = PromptSettings()
+    recording: RecordingSettings = RecordingSettings()
     # Figures for Prometheus: no port is on under `paycall serve` and off elsewhere; 0 is off.
     metrics_address: str = "127.0.0.1"
     metrics_port: int | None = Field(default=None, ge=0, le=65535)
@@ -376,3 +445,12 @@ def _place_under_var(data: dict[str, Any]) -> None:
         target = data.setdefault(section, {})
         if isinstance(target, dict):
             target.setdefault(key, place)
+    media = data["media"]
+    recording = media.setdefault("recording", {}) if isinstance(media, dict) else None
+    if isinstance(recording, dict):
+        for key, name in (
+            ("folder", "recordings"),
+            ("public_key", "recording.pub"),
+            ("private_key", "recording.key"),
+        ):
+            recording.setdefault(key, f"{var}/{name}")

@@ -316,6 +316,7 @@ class Rules(Message):
     end_key: Literal["#", "*"] = "#"
     clear_key: Literal["#", "*"] = "*"
     min_postal_code_length: int = Field(default=3, ge=1, le=10)
+    language: Literal["", "en", "ru", "uk", "hu"] = ""
 
 
 class StartCapture(Command):

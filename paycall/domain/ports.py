@@ -26,7 +26,8 @@ MAX_CAPTURE_SECONDS = 600.0  # as long as Twilio's Timeout may be
 class CaptureRules:
     """How a capture treats the caller's keys.
 
-    Times in seconds. ``brands`` empty accepts all. ``end_key`` ends a field, ``clear_key`` empties it.
+    Times in seconds. ``brands`` empty accepts all. ``end_key`` ends a field, ``clear_key`` empties it. ``language``
+    is the caller's, for what is said to them; empty: the site's.
 
     Raises
     ------
@@ -41,6 +42,7 @@ class CaptureRules:
     end_key: str = "#"
     clear_key: str = "*"
     min_postal_code_length: int = 3
+    language: str = ""
 
     def __post_init__(self) -> None:
         if not (

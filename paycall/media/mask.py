@@ -21,8 +21,11 @@ import structlog
 from dsp import ToneListener
 from paycall.media.counts import Counts
 from paycall.media.endpoint import FRAME_MS, SipEndpoint, Timer
+from paycall.media.frames import Pcm
 from paycall.media.pipeline import OnKey, Pipeline, build_pipeline
 from paycall.media.ports import ListenPort, MaskPort
+from paycall.media.prompt_port import PromptPort
+from paycall.media.record_port import Recording
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +55,8 @@ class CallAudio:
         A key in the caller's audio: key, begun and ended how many seconds ago. In the SIP thread.
     on_alarm
         The mask failed a check; the agent leg is mute already.
+    prompts_to_agent
+        Whether the agent hears as well what is played to the caller.
     """
 
     def __init__(
@@ -61,6 +66,8 @@ class CallAudio:
         on_key: OnKey,
         on_alarm: Callable[[AlarmKind], None],
         counts: Counts,
+        *,
+        prompts_to_agent: bool = False,
     ) -> None:
         self._endpoint = endpoint
         self._replacement: Replacement = replacement
@@ -72,6 +79,9 @@ class CallAudio:
         self._pipeline: Pipeline | None = None
         self._mask_port: MaskPort | None = None
         self._listen_port: ListenPort | None = None
+        self._prompt_port: PromptPort | None = None
+        self._prompts_to_agent = prompts_to_agent
+        self._recording: Recording | None = None
         self._timer: Timer | None = None
         self._alarmed = False
         self.state = MaskState.OFF
@@ -90,12 +100,11 @@ class CallAudio:
     def set_legs(self, caller: pj.AudioMedia | None, agent: pj.AudioMedia | None) -> None:
         """The legs' present places on the bridge; None for a leg without audio."""
         if self._agent is not None and (agent is None or agent.getPortId() != self._agent.getPortId()):
-            for source, sink in (
-                (self._caller, self._agent),
-                (self._mask_port, self._agent),
-                (self._agent, self._caller),
-            ):
-                _part(source, sink)
+            for source in (self._caller, self._mask_port, self._prompt_port):
+                for sink in (self._agent, self._heard):
+                    _part(source, sink)
+            _part(self._agent, self._caller)
+            _part(self._agent, self._said)
         self._caller, self._agent = caller, agent
         self._connect()
 
@@ -125,6 +134,24 @@ class CallAudio:
         if self._pipeline is not None:
             self._pipeline.cover_event()
 
+    def play(self, sound: Pcm) -> None:
+        """Play to the caller, after what is being played; a key in the caller's audio ends it."""
+        if self._prompt_port is None:
+            post = self._endpoint.post
+            self._prompt_port = PromptPort(lambda: self.key_sounds, lambda: post(self._connect))
+        self._prompt_port.put(sound)
+        self._connect()
+
+    def stop(self) -> None:
+        """Play nothing more."""
+        if self._prompt_port is not None:
+            self._prompt_port.clear()
+
+    def record(self, recording: Recording) -> None:
+        """Let these ports hear what the agent hears, and what the agent says, until the call is over."""
+        self._recording = recording
+        self._connect()
+
     def close(self) -> None:
         """The call is over: let go of the ports, later."""
         if self._timer is not None:
@@ -134,7 +161,10 @@ class CallAudio:
             if port is not None:
                 port.use(None)
                 self._endpoint.keep_for_a_while(port)
-        self._mask_port = self._listen_port = None
+        for other in (self._prompt_port, self._recording):
+            if other is not None:
+                self._endpoint.keep_for_a_while(other)
+        self._mask_port = self._listen_port = self._prompt_port = self._recording = None
         self.state = MaskState.OFF
 
     # ---- the graph ---------------------------------------------------------------------------------------
@@ -165,20 +195,38 @@ class CallAudio:
         caller, agent, mask, listen = self._caller, self._agent, self._mask_port, self._listen_port
         direct = self.state in (MaskState.OFF, MaskState.WARMING)
         _join(agent, caller)
-        if direct:
-            _join(caller, agent)
-            _part(mask, agent)
-            _part(mask, listen)
-        else:
-            _join(mask, agent)
-            _join(mask, listen)
-            _part(caller, agent)
-        if self.state is MaskState.OFF:
-            _part(caller, mask)
-        else:
-            _join(caller, mask)
-        if agent is not None:
-            agent.adjustRxLevel(0.0 if self._alarmed else 1.0)  # pjsua2: Rx is what the port receives
+        for sink in (agent, self._heard):
+            if direct:
+                _join(caller, sink)
+                _part(mask, sink)
+            else:
+                _join(mask, sink)
+                _part(caller, sink)
+            if sink is not None:
+                sink.adjustRxLevel(0.0 if self._alarmed else 1.0)  # pjsua2: Rx is what the port receives
+        (_part if direct else _join)(mask, listen)
+        (_part if self.state is MaskState.OFF else _join)(caller, mask)
+        _join(agent, self._said)
+        self._connect_prompts()
+
+    def _connect_prompts(self) -> None:
+        prompt = self._prompt_port
+        if prompt is None:
+            return
+        connect = _join if prompt.playing else _part
+        connect(prompt, self._caller)
+        for sink in (self._agent, self._heard, self._listen_port):
+            (connect if self._prompts_to_agent else _part)(prompt, sink)
+
+    @property
+    def _said(self) -> pj.AudioMedia | None:
+        """The port that records what the agent says."""
+        return self._recording.said if self._recording is not None else None
+
+    @property
+    def _heard(self) -> pj.AudioMedia | None:
+        """The port that records what the agent hears, while there is one who hears."""
+        return self._recording.heard if self._recording is not None and self._agent is not None else None
 
     def _await_warm(self, limit_s: float, then: Callable[[], None]) -> None:
         if self.state is not MaskState.WARMING or self._mask_port is None:
@@ -194,7 +242,8 @@ class CallAudio:
         """Until PJSIP has cut the direct connection; if it does not, the check raises the alarm."""
         if not self.masked:
             return
-        if _feeds(self._caller, self._agent) and time.monotonic() < limit_s:
+        fed = any(_feeds(self._caller, sink) for sink in (self._agent, self._heard))
+        if fed and time.monotonic() < limit_s:
             self._endpoint.call_later(FRAME_MS / 4000, partial(self._await_cut, limit_s, then))
             return
         self._check()
@@ -222,9 +271,10 @@ class CallAudio:
         if not self.masked:
             return
         self._timer = self._endpoint.call_later(CHECK_S, self._check)
-        if _feeds(self._caller, self._agent):
-            _part(self._caller, self._agent)
-            self._alarm("bridge-connection")
+        for sink in (self._agent, self._heard):
+            if _feeds(self._caller, sink):
+                _part(self._caller, sink)
+                self._alarm("bridge-connection")
 
     def _key_heard(self, keys: int) -> None:
         self.keys_heard += keys
@@ -237,8 +287,9 @@ class CallAudio:
 
     def _alarm(self, kind: AlarmKind) -> None:
         first, self._alarmed = not self._alarmed, True
-        if self._agent is not None:
-            self._agent.adjustRxLevel(0.0)
+        for sink in (self._agent, self._heard):
+            if sink is not None:
+                sink.adjustRxLevel(0.0)
         if first:
             self._on_alarm(kind)
 

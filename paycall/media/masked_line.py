@@ -28,6 +28,7 @@ from paycall.media.endpoint import SipEndpoint
 from paycall.media.keys import Way
 from paycall.media.legs import KeyReport, Leg
 from paycall.media.mask import AlarmKind, CallAudio
+from paycall.media.prompts import call_prompts
 from paycall.settings import MediaSettings
 
 log = structlog.get_logger(__name__)
@@ -61,8 +62,14 @@ class MaskedLine:
         self._capture: CaptureRun | None = None
         self._keys = CallerKeys()
         self._audio = CallAudio(
-            endpoint, settings.mask_replacement, self._key_in_audio, self._alarm, owner.counts
+            endpoint,
+            settings.mask_replacement,
+            self._key_in_audio,
+            self._alarm,
+            owner.counts,
+            prompts_to_agent=settings.prompts.heard_by == "both",
         )
+        self._prompts = call_prompts(settings.prompts, self._audio)
 
     # ---- the call ----------------------------------------------------------------------------------------
 
@@ -102,6 +109,8 @@ class MaskedLine:
         if self._audio.masked:
             self._audio.cover_event()
         if self._keys.beside(report):
+            if self._prompts is not None:
+                self._prompts.key_pressed()
             self._pressed(report.key, report.way)
 
     def _key_in_audio(self, key: str, began_s_ago: float, ended_s_ago: float) -> None:
@@ -142,17 +151,22 @@ class MaskedLine:
             self._starting = None
             if not self._owner.connected():
                 return
-            run = CaptureRun(
-                self._endpoint, self._call_id, payment_id, self._owner.emit, self._store, self._unmask
-            )
+            run = CaptureRun(self._endpoint, self._call_id, payment_id, self._emit, self._store, self._unmask)
             self._capture = run
             if not was_masked:
                 self._mask_changed(True)
+            if self._prompts is not None:
+                self._prompts.speak(rules.language)
             run.start(fields, rules)
             self._owner.changed()
             then()
 
         self._audio.on(masked)
+
+    def _emit(self, event: Event) -> None:
+        self._owner.emit(event)
+        if self._prompts is not None:
+            self._prompts.heard(event)
 
     def capture_fields(self, payment_id: str, fields: tuple[Field, ...]) -> None:
         """Take these fields (again).

@@ -28,6 +28,7 @@ from paycall.domain.errors import NotFoundError
 from paycall.domain.ids import new_id
 from paycall.media import pipes
 from paycall.media.dialogs import Dialog
+from paycall.media.prompts import PromptLibrary
 from paycall.media.release import release_dialogs, release_late
 from paycall.media.status import CellStatus, NodeStatus, serve_status
 from paycall.media.zygote import request, start_zygote
@@ -294,7 +295,15 @@ def _stable_id(prefix: str, address: str, port: int) -> str:
 
 
 def run_node(settings: MediaSettings, site: SiteSettings) -> int:  # noqa: ARG001
-    """Run a node until SIGTERM or SIGINT; gives the process's exit code."""
+    """Run a node until SIGTERM or SIGINT; gives the process's exit code.
+
+    Raises
+    ------
+    SettingsError
+        If a file that calls need is not as it must be.
+    """
+    if settings.prompts.heard_by != "nobody":
+        PromptLibrary(settings.prompts.folder).check()
     zygote, zygote_pid = start_zygote(settings)
     try:
         return asyncio.run(_run(settings, zygote))

@@ -40,7 +40,8 @@ def _stay_attached() -> None:
         _thread.attached = True
 
 
-def _format(frame_ms: int = FRAME_MS) -> pj.MediaFormatAudio:
+def audio_format(frame_ms: int = FRAME_MS) -> pj.MediaFormatAudio:
+    """The bridge's own format; a port with longer frames gets them collected, in C."""
     audio = pj.MediaFormatAudio()
     audio.init(pj.PJMEDIA_FORMAT_L16, BRIDGE_RATE_HZ, 1, frame_ms * 1000, 16)
     return audio
@@ -60,7 +61,7 @@ class MaskPort(pj.AudioMediaPort):  # type: ignore[misc]
         self._silence = np.zeros(SAMPLES, dtype=np.int16)
         self._faulty = False
         self.blocks = 0
-        self.createPort("mask", _format())
+        self.createPort("mask", audio_format())
 
     def use(self, pipeline: Pipeline | None) -> None:
         """Take this pipeline from the next block on."""
@@ -105,7 +106,7 @@ class ListenPort(pj.AudioMediaPort):  # type: ignore[misc]
         super().__init__()
         self._on_keys = on_keys
         self._listener: ToneListener | None = None
-        self.createPort("listen", _format(LISTEN_MS))
+        self.createPort("listen", audio_format(LISTEN_MS))
 
     def use(self, listener: ToneListener | None) -> None:
         """Listen with this from the next block on."""
