@@ -49,13 +49,26 @@ def usable(settings: Settings) -> tuple[str, ...]:
     return tuple(instance for instance in wanted if accepts(folder, instance))
 
 
-def accepts(folder: Path, instance: str) -> bool:
-    """Whether Kamailio reads the instance's configuration without complaint (modules that lack are one)."""
+def command(folder: Path, instance: str) -> list[str]:
+    """The command line of an instance: in the foreground, its words on stderr.
+
+    Raises
+    ------
+    SettingsError
+        If Kamailio is not installed.
+    """
     program = find_program("kamailio")
     if program is None:
-        return False
-    command = [program, "-c", "-Y", str(folder), "-f", str(folder / f"{instance}.cfg")]
-    return subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 0
+        raise SettingsError("Kamailio is not installed on this machine")
+    memory = ["-m", "64", "-M", "8"]  # MB shared and of each process; TLS refuses to work with half of it
+    places = ["-Y", str(folder), "-w", str(folder), "-f", str(folder / f"{instance}.cfg")]
+    return [program, "-DD", "-E", *memory, *places]
+
+
+def accepts(folder: Path, instance: str) -> bool:
+    """Whether Kamailio reads the instance's configuration without complaint (modules that lack are one)."""
+    checking = [*command(folder, instance), "-c"]
+    return subprocess.run(checking, capture_output=True, timeout=30, check=False).returncode == 0
 
 
 def site_text(settings: KamailioSettings, media: MediaSettings, folder: Path) -> str:

@@ -123,16 +123,12 @@ def _reload(folder: Path) -> int:
 
 def _become(settings: Settings, instance: str) -> int:
     """Write the folder with every cell of these settings, and be Kamailio; ends with its parent."""
-    program = kamailio.find_program("kamailio")
-    if program is None:
-        raise SettingsError("Kamailio is not installed on this machine")
     os.umask(0o077)
     cells = kamailio.cells_text(kamailio.cells_of(settings.media))
     folder = kamailio.write_folder(settings.kamailio, settings.media, cells)
     end_with_parent()
-    memory = ["-m", "32", "-M", "8"]
-    configured = ["-Y", str(folder), "-w", str(folder), "-f", str(folder / f"{instance}.cfg")]
-    os.execv(program, [program, "-DD", "-E", *memory, *configured])  # noqa: S606
+    command = kamailio.command(folder, instance)
+    os.execv(command[0], command)  # noqa: S606
 
 
 def _say(text: str) -> None:

@@ -41,23 +41,8 @@ class Kamailio:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        program = kamailio.find_program("kamailio")
-        assert program is not None
-        command = [
-            program,
-            "-DD",
-            "-E",
-            "-m",
-            "32",
-            "-M",
-            "8",
-            "-Y",
-            str(self.folder),
-            "-w",
-            str(self.folder),
-        ]
         self.process = subprocess.Popen(
-            [*command, "-f", str(self.folder / f"{self.instance}.cfg")],
+            kamailio.command(self.folder, self.instance),
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
