@@ -1,8 +1,12 @@
 """DTMF receiver for many channels at once.
 
-Feed-forward but for one bit of state a channel: what the last windows hold says whether there is
-*evidence* for a key now, and whether the key that was down is *gone*. Windows are counted from the
-stream's first sample, so neither the size of a block nor the number of channels changes an event.
+Feed-forward but for one piece of state a channel, the key that is down: what the last windows hold says
+whether there is *evidence* for a key now, and whether the key that was down is *gone*. Windows are counted
+from the stream's first sample, so neither the size of a block nor the number of channels changes an event.
+
+The cost of numpy lies in the number of calls. So every channel gets only the cheap test of its whole
+windows; the rest is done for all channels in which something is going on together, and, in a bank,
+for several steps of 20 ms together.
 
 A key goes down when its two tones have been there for about 31 ms and look like nothing else; it is
 over when about 25 ms of it are missing. It is reported when it is over.
@@ -18,15 +22,19 @@ import numpy as np
 
 from dsp import rules
 from dsp.checks import Pcm, check_pcm, check_rate
-from dsp.goertzel import BLOCK, RATE_HZ
-from dsp.keys import Evidence, Suspects, evidence, missing_steps, screen
+from dsp.goertzel import BLOCK
+from dsp.keys import Evidence, Suspects, evidence, missing_steps
 from dsp.levels import dbm0_to_peak
 from dsp.resample import Halver
 from dsp.tones import SYMBOLS
 from dsp.windows import Indices, Windows
 
 _MILLIWATT: Final = dbm0_to_peak(0.0) ** 2
-_MAX_ROWS: Final = 16384  # windows judged at a time
+_STEP_MS: Final = 20
+_UP: Final = -1  # in place of a key: none is down
+_FLUSH: Final = 10 * BLOCK  # of silence end every key
+_MAX_STEPS: Final = 8192  # of 20 ms, over all channels, judged at a time ...
+_MAX_STEPS_EACH: Final = 512  # ... and of each channel: more is no quicker, and a call needs little memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,37 +76,54 @@ class DtmfDetectorBank:
     part_s : float, optional
         How much of a block is judged at a time; the default makes long blocks fast. It changes no
         event. The detector's memory grows with it: 26 kB a second and channel.
+    decide_every_ms : int
+        How much of the streams is judged together, a multiple of 20: a key is returned by up to so much
+        later than with 20, which costs up to twice as much (docs/dtmf.md). Events are the same.
 
     Raises
     ------
     ValueError
-        No channel, or an unsupported rate.
+        No channel, an unsupported rate, or another time to decide.
     """
 
-    def __init__(self, channels: int, sample_rate_hz: int = 8000, part_s: float | None = None) -> None:
+    def __init__(
+        self,
+        channels: int,
+        sample_rate_hz: int = 8000,
+        part_s: float | None = None,
+        *,
+        decide_every_ms: int = 80,
+    ) -> None:
         if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
             raise ValueError("channels must be a whole number of at least 1")
         self.sample_rate_hz = check_rate(sample_rate_hz)
+        if not isinstance(decide_every_ms, int) or decide_every_ms not in range(_STEP_MS, 1001, _STEP_MS):
+            raise ValueError("decide_every_ms must be a multiple of 20 up to 1000")
+        self._steps = decide_every_ms // _STEP_MS
+        most = max(min(_MAX_STEPS // channels, _MAX_STEPS_EACH), self._steps)
+        wanted = most if part_s is None else max(math.ceil(1000.0 * part_s / _STEP_MS), self._steps)
+        self._at_once = min(wanted, most)
         self.channels = channels
-        most = max(_MAX_ROWS // channels, 1)
-        self._at_once = most if part_s is None else min(max(math.ceil(part_s * RATE_HZ / BLOCK), 1), most)
         self.reset()
 
     def reset(self) -> None:
         """Forget the stream: the next sample is its first."""
         self._factor = self.sample_rate_hz // 8000
         self._halver = Halver(self.channels) if self._factor == 2 else None
-        self._rest = np.zeros((self.channels, 0), dtype=np.int16)
         self._windows = Windows(self.channels, self._at_once)
-        self._symbol = np.zeros(self.channels, dtype=np.intp)
-        self._down = np.zeros(self.channels, dtype=bool)
-        self._onset = np.zeros(self.channels)
-        self._power = np.zeros((self.channels, 2))
+        self._ended: list[tuple[int, DtmfEvent]] = []
+        self._symbol = np.full(self.channels, _UP)
+        self._onset = [0.0] * self.channels
+        self._power = [(0.0, 0.0)] * self.channels
 
     @property
     def active(self) -> list[str | None]:
-        """For each channel the key that is certain and not yet over, or None. Never log it."""
-        return [SYMBOLS[s] if down else None for s, down in zip(self._symbol, self._down, strict=True)]
+        """For each channel the key that is certain and not yet over, or None. Never log it.
+
+        It knows all complete steps of 20 ms: what ``decide_every_ms`` holds back is judged now.
+        """
+        self._ended += self._judge()
+        return [SYMBOLS[symbol] if symbol != _UP else None for symbol in self._symbol.tolist()]
 
     def process(self, pcm: Pcm) -> list[tuple[int, DtmfEvent]]:
         """Take the next samples of every channel; return the keys that ended, in order of their end.
@@ -118,87 +143,99 @@ class DtmfDetectorBank:
             raise ValueError("give as many rows of samples as the bank has channels")
         if self._halver is not None:
             samples = self._halver.process(samples)
-        if self._rest.shape[1]:
-            samples = np.concatenate([self._rest, samples], axis=1)
-        steps = samples.shape[1] // BLOCK
-        events: list[tuple[int, DtmfEvent]] = []
-        for start in range(0, steps, self._at_once):
-            stop = min(start + self._at_once, steps)
-            part = samples[:, start * BLOCK : stop * BLOCK].reshape(self.channels, stop - start, BLOCK)
-            events += self._advance(part)
-        self._rest = samples[:, steps * BLOCK :].copy()
+        events, self._ended = self._ended, []
+        at = 0
+        while at < samples.shape[1]:
+            at += self._windows.take(samples[:, at:])
+            if self._windows.waiting >= self._steps:
+                events += self._judge()
         return events
 
     def flush(self) -> list[tuple[int, DtmfEvent]]:
         """The streams end: return the keys that were still down, and start anew."""
-        events = self.process(np.zeros((self.channels, 8 * BLOCK * self._factor), dtype=np.int16))
+        events = self.process(np.zeros((self.channels, _FLUSH * self._factor), dtype=np.int16))
+        events += self._judge()
         self.reset()
         return events
 
-    def _advance(self, blocks: Pcm) -> list[tuple[int, DtmfEvent]]:
-        first = self._windows.append(blocks)
-        suspects = screen(self._windows, first)
-        down = np.flatnonzero(self._down)
-        if down.size:
-            suspects, down = self._settled(first, suspects, down)
-        found = evidence(self._windows, suspects)
-        if found.number.size:
+    def _judge(self) -> list[tuple[int, DtmfEvent]]:
+        """Judge all steps that are complete."""
+        windows = self._windows
+        if not windows.waiting:
+            return []
+        first = windows.transform()
+        down = self._symbol != _UP
+        channel = np.flatnonzero(windows.stirred(first) | down)
+        if not channel.size:
+            return []
+        windows.fill(first, channel)
+        suspects = Suspects(*windows.twice_possible(first, channel))
+        restless = np.flatnonzero(down)
+        if restless.size:
+            suspects, restless = self._settle(first, suspects, restless)
+        found = evidence(windows, suspects)
+        if found.steps.size:
             watched = np.zeros(self.channels, dtype=bool)
-            watched[down] = True
-            watched[found.channel] = True
-            down = np.flatnonzero(watched)
-        return self._follow(first, down, found) if down.size else []
+            watched[restless] = watched[found.proven.channel] = True
+            restless = np.flatnonzero(watched)
+        return self._follow(first, restless, found) if restless.size else []
 
-    def _settled(self, first: int, suspects: Suspects, down: Indices) -> tuple[Suspects, Indices]:
+    def _settle(self, first: int, suspects: Suspects, down: Indices) -> tuple[Suspects, Indices]:
         """Leave out what cannot change anything: a key that is down, is not gone, and has no rival."""
-        steps = self._windows.next - first
-        symbol = np.broadcast_to(self._symbol[down], (steps, down.size))
-        bridged, _ = missing_steps(self._windows, first, down, symbol)
-        restless = np.ones(self.channels, dtype=bool)
-        restless[down] = (bridged >= rules.MIN_PAUSE_STEPS).any(axis=0)
-        rival = suspects.channel[suspects.symbol != self._symbol[suspects.channel]]
-        restless[rival] = True
+        bridged, _ = missing_steps(self._windows, first, down, self._symbol[down][None])
+        restless = np.zeros(self.channels, dtype=bool)
+        restless[down] = np.logical_or.reduce(bridged >= rules.MIN_PAUSE_STEPS, axis=0)
+        rival = suspects.symbol != self._symbol[suspects.channel]
+        restless[suspects.channel[rival]] = True
         return suspects.only(restless[suspects.channel]), down[restless[down]]
 
     def _follow(self, first: int, channels: Indices, found: Evidence) -> list[tuple[int, DtmfEvent]]:
-        """Keep the one bit of state, for the channels in which anything happens."""
-        steps = np.arange(self._windows.next - first)[:, None]
-        proof = np.full((steps.size, channels.size), -1)
-        proof[found.number - first, np.searchsorted(channels, found.channel)] = np.arange(found.number.size)
-        proven = proof >= 0
-        proven_at = np.maximum.accumulate(np.where(proven, steps, -1), axis=0)
-        latest = np.take_along_axis(proof, np.maximum(proven_at, 0), axis=0)
-        symbol = self._symbol[channels] + np.zeros_like(steps)
-        if found.number.size:
-            symbol = np.where(proven_at >= 0, found.symbol[latest], symbol)
-        bridged, plain = missing_steps(self._windows, first, channels, symbol)
-        gone = (bridged >= rules.MIN_PAUSE_STEPS) & ~proven
-        gone_at = np.maximum.accumulate(np.where(gone, steps, -2), axis=0)
-        was_down, was_symbol = self._down[channels], self._symbol[channels]
-        down = np.where(proven_at >= 0, proven_at, np.where(was_down, -1, -3)) > gone_at
-        changed = np.diff(symbol, axis=0, prepend=was_symbol[None]) != 0
-        before = np.concatenate([was_down[None], down[:-1]])
-        ended, started = before & (~down | changed), down & (~before | changed)
-        self._down[channels], self._symbol[channels] = down[-1], symbol[-1]
+        """Keep the state of the channels in which anything happens.
+
+        What happens there is evidence, and that a key becomes gone where there is none.
+        """
+        numbers = channels.tolist()
+        place_of = {channel: place for place, channel in enumerate(numbers)}
+        now = self._symbol[channels].tolist()
+        latest = now.copy()
+        steps = self._windows.next - first
+        symbol = np.repeat(self._symbol[channels][None], steps, axis=0)
+        proven = np.zeros(symbol.shape, dtype=bool)
+        happenings = []
+        keys = found.proven
+        for index, (number, channel, key) in enumerate(
+            zip(keys.number.tolist(), keys.channel.tolist(), keys.symbol.tolist(), strict=True)
+        ):
+            step, place = number - first, place_of[channel]
+            happenings.append((step, place, key, index))
+            proven[step, place] = True
+            if latest[place] != key:
+                latest[place] = key
+                symbol[step:, place] = key
+        bridged, plain = missing_steps(self._windows, first, channels, np.maximum(symbol, 0))
+        gone = (bridged >= rules.MIN_PAUSE_STEPS) > proven
+        gone[1:] = gone[1:] > gone[:-1]  # where it becomes so
+        happenings += [(step, place, _UP, _UP) for step, place in np.argwhere(gone).tolist()]
         events = []
-        for step, place in np.argwhere(ended | started).tolist():
-            channel, middle = int(channels[place]), (first + step) * BLOCK
-            index = int(proof[step, place])
-            onset = 0.0 if index < 0 else middle - (float(found.steps[index]) - 0.5) * BLOCK
-            if ended[step, place]:
-                end = middle - (float(plain[step, place]) - 0.5) * BLOCK if index < 0 else onset
-                events.append((channel, self._event(channel, int(was_symbol[place]), end)))
-            if started[step, place]:
-                was_symbol[place] = found.symbol[index]
-                self._onset[channel] = onset
-                self._power[channel] = found.power[:, index]
+        for step, place, key, index in sorted(happenings):
+            was = now[place]
+            if was == key:
+                continue
+            now[place] = key
+            channel, middle = numbers[place], (first + step) * BLOCK
+            here = middle - (float(plain[step, place] if key == _UP else found.steps[index]) - 0.5) * BLOCK
+            if was != _UP:
+                events.append((channel, self._event(channel, was, here)))
+            if key != _UP:
+                self._onset[channel] = here
+                low, high = found.power[:, index].tolist()
+                self._power[channel] = (low, high)
+        self._symbol[channels] = now
         return events
 
     def _event(self, channel: int, symbol: int, end: float) -> DtmfEvent:
-        low_dbm0, high_dbm0 = (
-            10.0 * math.log10(power / _MILLIWATT) for power in self._power[channel].tolist()
-        )
-        onset = self._place(float(self._onset[channel]))
+        low_dbm0, high_dbm0 = (10.0 * math.log10(power / _MILLIWATT) for power in self._power[channel])
+        onset = self._place(self._onset[channel])
         return DtmfEvent(
             symbol=SYMBOLS[symbol],
             onset_sample=onset,

@@ -29,7 +29,7 @@ class DtmfDetector:
     """
 
     def __init__(self, sample_rate_hz: int = 8000, part_s: float | None = None) -> None:
-        self._bank = DtmfDetectorBank(1, sample_rate_hz, part_s)
+        self._bank = DtmfDetectorBank(1, sample_rate_hz, part_s, decide_every_ms=20)
         self.sample_rate_hz = self._bank.sample_rate_hz
 
     @property

@@ -1,18 +1,15 @@
 """The power of the eight DTMF tones in every window of many channels, exactly.
 
-A window is 20 ms (160 samples) under half a sine wave, one every 10 ms. Goertzel's recursion is a
-filter for one frequency and one channel; here the same sums for all of them are one matrix product
-of the samples with a table of windowed cosines and sines.
+A window is 20 ms (160 samples) under half a sine wave. Goertzel's recursion is a filter for one
+frequency and one channel; here the same sums for all of them are one matrix product of the samples
+with a table of windowed cosines and sines.
 
 Exactness: samples are integers, cut to their upper 12 bits (the finest step of A-law), and the table is
-rounded to 8 bits, so every product and every sum is an integer below 2**24, which float32 holds without
+rounded to 7 bits and a sign, so every product and every sum is an integer below 2**24, which float32 holds without
 rounding. The result therefore cannot depend on the order in which a BLAS adds, on the number of channels,
 or on how a stream was cut into blocks; and float32 is twice as fast as float64. What is computed from the
 sums is elementwise and in a fixed order, for the same reason; functions whose last bit varies with the
 length of an array (arctan2, hypot, pairwise sums) are not used.
-
-The window consists of two blocks of 10 ms. Each block is multiplied once with both halves of the
-table: as the second half of one window and as the first half of the next.
 """
 
 from __future__ import annotations
@@ -22,7 +19,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dsp.checks import Floats, Pcm
+from dsp.checks import Floats
 from dsp.tones import HIGH_HZ, LOW_HZ
 
 RATE_HZ: Final = 8000
@@ -30,7 +27,7 @@ BLOCK: Final = 80  # samples: 10 ms, the step from window to window
 WINDOW: Final = 2 * BLOCK
 DTMF_HZ: Final = LOW_HZ + HIGH_HZ
 SAMPLE_SHIFT: Final = 4  # bits that are cut: 16 of full scale's 32768, 85 dB below it
-TABLE_SCALE: Final = 240.0  # a coarse table: its rounding adds sidelobes 75 dB down
+TABLE_SCALE: Final = 120.0  # a coarse table: its rounding adds sidelobes 69 dB down
 
 
 def sine_window(length: int) -> Floats:
@@ -42,20 +39,14 @@ def sine_window(length: int) -> Floats:
 
 
 def _integer_table() -> NDArray[np.float32]:
-    """Cosines and sines, shape ``(32, 80)``: first-half cos, sin, then second-half cos, sin.
-
-    Phases count from the middle of the window.
-    """
-    window = sine_window(WINDOW)
+    """Windowed cosines, then sines, shape ``(16, 160)``. Phases count from the middle of the window."""
     time_s = (np.arange(WINDOW) - (WINDOW - 1) / 2.0) / RATE_HZ
     angle = 2.0 * np.pi * np.outer(DTMF_HZ, time_s)
-    table = np.rint(TABLE_SCALE * np.vstack([window * np.cos(angle), -window * np.sin(angle)]))
-    return np.vstack([table[:, :BLOCK], table[:, BLOCK:]]).astype(np.float32)
+    waves = sine_window(WINDOW) * np.vstack([np.cos(angle), -np.sin(angle)])
+    return np.asarray(np.rint(TABLE_SCALE * waves), dtype=np.float32)
 
 
 _TABLE: Final = _integer_table()
-_TABLE_BY_SAMPLE: Final = np.ascontiguousarray(_TABLE.T)
-_TILE: Final = 64
 LARGEST_SUM: Final = 2.0 ** (15 - SAMPLE_SHIFT) * float(np.abs(_TABLE).sum(axis=1).max())
 """What a sum can reach at most; it must stay below 2**24 (tests/unit/dsp/test_dsp_goertzel.py)."""
 POWER_TO_PEAK_SQUARED: Final = (
@@ -64,25 +55,14 @@ POWER_TO_PEAK_SQUARED: Final = (
 """Factor from ``re**2 + im**2`` to the squared peak of a steady tone."""
 
 
-def block_sums(blocks: Pcm) -> NDArray[np.float32]:
-    """Both half-window sums of every block.
+def tone_sums(windows: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+    """Real parts of the eight tones, then imaginary parts, of every window.
 
     Parameters
     ----------
-    blocks : ndarray of int16, shape ``(steps, channels, 80)``
-
-    Returns
-    -------
-    ndarray of float32, shape ``(steps, 32, channels)``
-        Rows 0-15 with the first half of the table, 16-31 with the second.
+    windows : ndarray of float32, shape ``(steps, n, 160)``
+        Samples cut to their upper 12 bits: whole numbers.
+    out : ndarray of float32, shape ``(steps, 16, n)``
+        Where to put them.
     """
-    steps, channels, _ = blocks.shape
-    samples = (blocks >> SAMPLE_SHIFT).astype(np.float32, order="C")
-    if channels % _TILE:
-        by_row = samples.reshape(steps * channels, BLOCK) @ _TABLE_BY_SAMPLE
-        return np.ascontiguousarray(by_row.reshape(steps, channels, 32).transpose(0, 2, 1))
-    # Small products of one size are the BLAS's quickest; each is written to its place.
-    sums = np.empty((steps, 32, channels), dtype=np.float32)
-    tiles = samples.reshape(steps, channels // _TILE, _TILE, BLOCK).transpose(0, 1, 3, 2)
-    np.matmul(_TABLE, tiles, out=sums.reshape(steps, 32, -1, _TILE).transpose(0, 2, 1, 3))
-    return sums
+    np.matmul(_TABLE, windows.transpose(0, 2, 1), out=out)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dsp import rules
 from dsp.checks import Floats
-from dsp.goertzel import BLOCK, RATE_HZ, WINDOW
+from dsp.goertzel import RATE_HZ, WINDOW
 from dsp.windows import Indices, Windows
 
 HUM_BELOW_HZ: Final = 480.0
@@ -29,20 +29,15 @@ def low_basis() -> Floats:
     return np.asarray(basis[weight > 1e-3 * weight[0]])
 
 
-_SCALE: Final = 2.0**20  # integers, so that no sum depends on its order: see dsp.goertzel
+# Integers, and few enough bits that the sum of the squares is exact, too: see dsp.goertzel.
+_SCALE: Final = 2.0**11
 _BASIS: Final = np.rint(low_basis() * _SCALE)
 
 
 def _low_energy(windows: Windows, number: Indices, channel: Indices) -> Floats:
     """Energy below 480 Hz of each window, shape as ``number``."""
-    before = windows.blocks[(number - 1) % windows.size, channel]
-    after = windows.blocks[number % windows.size, channel]
-    samples = np.concatenate([before, after], axis=-1).reshape(-1, 2 * BLOCK).astype(np.float64)
-    parts = _BASIS @ samples.T
-    energy = np.zeros(parts.shape[1])
-    for part in parts:
-        energy += part * part
-    return np.asarray((energy / _SCALE**2).reshape(number.shape))
+    parts = windows.samples(number, channel) @ _BASIS.T
+    return np.asarray(np.vecdot(parts, parts) / _SCALE**2)
 
 
 def energy_without_hum(

@@ -1,7 +1,10 @@
-"""The last windows of many channels: tones, energies and samples, in rings.
+"""The last windows of many channels: their samples, and the tones in them as far as anyone asks.
 
-Everything that decides looks at most ``DEPTH`` windows back, by absolute window number. Window ``k``
-ends with block ``k`` of the stream and has its middle at sample ``80 * k``.
+Window ``k`` ends with block ``k`` of the stream (10 ms, 80 samples) and has its middle at sample
+``80 * k``. Every second one, the *whole* ones (odd ``k``), coincides with 20 ms of the stream, counted
+from its start. The tones of those are computed for all channels as the sound comes in; the tones of
+the windows *between* them only for channels in which something tone-like was heard. As every sum is
+exact (see :mod:`dsp.goertzel`), when and beside whom a window is computed makes no difference.
 """
 
 from __future__ import annotations
@@ -11,102 +14,200 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from dsp import rules
 from dsp.checks import Floats, Pcm
-from dsp.goertzel import BLOCK, block_sums
+from dsp.goertzel import BLOCK, SAMPLE_SHIFT, WINDOW, tone_sums
 
 Indices = NDArray[np.intp]
+Flags = NDArray[np.bool_]
 Singles = NDArray[np.float32]
-DEPTH: Final = 24  # windows of history: 240 ms, as far as the test for hum looks back
+DEPTH: Final = 26  # windows of history that anything may ask for: 260 ms; an even number
+_BETWEEN_BACK: Final = 8  # windows before the first new one that are looked at with it
+_IN_CACHE: Final = 1024  # windows whose samples, as floats, stay in the processor's cache
+_KEY_OF_TONES: Final = np.array([4, 1])
+TONES_OF_KEY: Final = np.array([np.arange(16) // 4, 4 + np.arange(16) % 4])
+_TWO_BLOCKS: Final = np.array([1, 0])
+_MIN_OF_OTHER: Final = np.array(
+    [[1.0 / rules.MAX_HIGH_OVER_LOW], [1.0 / rules.MAX_LOW_OVER_HIGH]], np.float32
+)
+_DOMINANCE: Final = np.float32(rules.SCREEN_DOMINANCE)
+_MIN_POWER: Final = np.float32(rules.MIN_POWER)
 
 
 class Windows:
-    """Rings over time; the first axis is the window's number modulo ``size``.
+    """Rings over time: row ``k % size`` of each belongs to window ``k``.
+
+    Parameters
+    ----------
+    channels : int
+    at_once : int
+        Steps of 20 ms that are judged together at most.
 
     Attributes
     ----------
-    tones : ndarray, shape ``(size, 16, channels)``
-        Real parts of the eight tones, then imaginary parts.
-    powers : ndarray, shape ``(size, 8, channels)``
-    groups : ndarray, shape ``(size, 2, channels)``
-        Sum of the four low and of the four high powers.
-    blocks : ndarray of int16, shape ``(size, channels, 80)``
+    next : int
+        Number of the first window that has not been transformed; even.
+    tones : ndarray of float32, shape ``(size, 24, channels)``
+        Real parts of the eight tones, then imaginary parts, then powers.
     """
 
     def __init__(self, channels: int, at_once: int) -> None:
         self.channels = channels
-        self._in_cache = max(1024 // channels, 1)  # steps at a time: their sums stay in the cache
-        self.size = DEPTH + 2 + at_once
-        self.next = 0  # number of the next window
-        self.tones = np.zeros((self.size, 16, channels), dtype=np.float32)
-        self.powers = np.zeros((self.size, 8, channels), dtype=np.float32)
-        self.groups = np.zeros((self.size, 2, channels), dtype=np.float32)
-        self.blocks = np.zeros((self.size, channels, BLOCK), dtype=np.int16)
-        self._first_half = np.zeros((1, 16, channels), dtype=np.float32)
-        self._possible = np.zeros((1, channels), dtype=bool)
+        self.size = 1 << (DEPTH + 2 * at_once - 1).bit_length()
+        self._mask = self.size - 1
+        self.next = 0
+        self.tones = np.zeros((self.size, 24, channels), dtype=np.float32)
+        self._stride = 24 * channels
+        # Where a key's two tones lie in a row: their real parts, imaginary parts and powers.
+        parts = np.array([0, 8, 16])[:, None, None, None]
+        self._vectors_of = (parts + TONES_OF_KEY) * channels
+        # Of each window, whether one tone stands out in each group, the two in balance; of each between
+        # the whole ones, whether it has been computed.
+        self._possible = np.zeros((self.size, channels), dtype=bool)
+        self._known = np.ones((self.size // 2, channels), dtype=bool)
+        self._samples = np.zeros((self.size // 2, channels, WINDOW), dtype=np.int16)
+        self._halves = self._samples.reshape(self.size // 2, channels, 2, BLOCK)
+        self._taken = 0  # samples of each channel so far
+        self._at_once = at_once
+        self._in_cache = max(_IN_CACHE // channels, 1)
 
-    def append(self, blocks: Pcm) -> int:
-        """Take ``blocks``, int16, shape ``(channels, steps, 80)``; return the number of the first window."""
-        first, steps = self.next, blocks.shape[1]
-        for start in range(0, steps, self._in_cache):
-            self._append(blocks[:, start : start + self._in_cache])
+    @property
+    def waiting(self) -> int:
+        """Steps of 20 ms that are complete and have not been transformed."""
+        return self._taken // WINDOW - self.next // 2
+
+    def take(self, pcm: Pcm) -> int:
+        """Keep the first samples of ``pcm``, int16, shape ``(channels, n)``; return how many.
+
+        At most until ``at_once`` steps wait; the caller transforms them before it comes again.
+        """
+        step, inside = divmod(self._taken, WINDOW)
+        row = step % len(self._samples)
+        count = int(pcm.shape[1])
+        if inside or count < WINDOW:
+            count = min(count, WINDOW - inside)
+            part = self._samples[row, :, inside : inside + count]
+            np.right_shift(pcm[:, :count], SAMPLE_SHIFT, out=part)
+        else:
+            steps = min(count // WINDOW, self._at_once - self.waiting, len(self._samples) - row)
+            count = steps * WINDOW
+            whole = pcm[:, :count].reshape(self.channels, steps, WINDOW)
+            np.right_shift(whole.transpose(1, 0, 2), SAMPLE_SHIFT, out=self._samples[row : row + steps])
+        self._taken += count
+        return count
+
+    def transform(self) -> int:
+        """Compute the whole windows that wait; return the number of the first new window."""
+        first = self.next
+        end = first + 2 * self.waiting
+        while self.next < end:
+            row = self.next & self._mask
+            stop = min(row + end - self.next, row + 2 * self._in_cache, self.size)
+            whole, steps = slice(row + 1, stop, 2), slice(row // 2, stop // 2)
+            tones = self.tones[whole]
+            tone_sums(self._samples[steps].astype(np.float32), tones[:, :16])
+            powers = _powers(tones[:, :16], tones[:, 16:])
+            self._possible[row:stop:2] = False
+            self._possible[whole] = _possible(powers)
+            self._known[steps] = False
+            self.next += stop - row
         return first
 
-    def _append(self, blocks: Pcm) -> None:
-        first, steps = self.next, blocks.shape[1]
-        ordered = blocks.transpose(1, 0, 2)
-        sums = block_sums(ordered)
-        rows = self._rows(first, steps)
-        tones = sums[:, 16:] + np.concatenate([self._first_half, sums[:-1, :16]])
-        squares = tones * tones
-        powers = squares[:, :8] + squares[:, 8:]
-        self.tones[rows] = tones
-        self.powers[rows] = powers
-        self.groups[rows] = _group_sums(powers)
-        self.blocks[rows] = ordered
-        self._first_half = sums[-1:, :16].copy()
-        self.next = first + steps
+    def stirred(self, first: int) -> Flags:
+        """In which channels a window since the one before ``first`` is possible."""
+        return np.asarray(np.logical_or.reduce(self._possible[self._rows(first - 1)], axis=0))
 
-    def latest(self, first: int) -> tuple[Singles, Singles]:
-        """Powers ``(steps, 8, channels)`` and group sums ``(steps, 2, channels)`` since ``first``."""
-        rows = self._rows(first, self.next - first)
-        return self.powers[rows], self.groups[rows]
+    def fill(self, first: int, channel: Indices) -> None:
+        """Compute the windows between the whole ones, in these channels, as far as anyone looks."""
+        rows = self._rows(first - _BETWEEN_BACK)[::2]
+        step, place = np.nonzero(~self._known[rows[:, None] // 2, channel])
+        if not step.size:
+            return
+        row, channel = rows[step], channel[place]
+        samples = np.empty((1, row.size, 2, BLOCK), dtype=np.float32)
+        samples[0, :, 0] = self._halves[(row - 1) // 2, channel, 1]  # row 0 follows the last one
+        samples[0, :, 1] = self._halves[row // 2, channel, 0]
+        tones = np.empty((1, 24, row.size), dtype=np.float32)
+        tone_sums(samples.reshape(1, -1, WINDOW), tones[:, :16])
+        powers = _powers(tones[:, :16], tones[:, 16:])
+        self.tones[row, :, channel] = tones[0].T
+        self._possible[row, channel] = _possible(powers)[0]
+        self._known[row // 2, channel] = True
 
-    def power(self, number: Indices, tone: Indices, channel: Indices) -> Singles:
-        """Power of ``tone`` in the windows ``number``, for index arrays that broadcast together."""
-        place = (number % self.size) * (8 * self.channels) + (tone * self.channels + channel)
-        return self.powers.take(place)
+    def twice_possible(self, first: int, channel: Indices) -> tuple[Indices, Indices, Indices]:
+        """Where two windows running are possible, of those since ``first`` in these channels.
 
-    def vector(self, number: Indices, tone: Indices, channel: Indices) -> tuple[Singles, Singles]:
-        """Real and imaginary part of ``tone``, for index arrays that broadcast together."""
-        place = (number % self.size) * (16 * self.channels) + (tone * self.channels + channel)
-        return self.tones.take(place), self.tones.take(place + 8 * self.channels)
+        Returns
+        -------
+        tuple of ndarray of intp, shape ``(n,)``
+            Number of the second of the two, channel, and the key of its strongest tones. In order of time.
+        """
+        rows = self._rows(first - 1)
+        possible = self._possible[rows[:, None], channel]
+        step, place = np.nonzero(possible[1:] & possible[:-1])
+        channel = channel[place]
+        strongest = self.tones[rows[step + 1], 16:, channel].reshape(-1, 2, 4).argmax(axis=2)
+        return first + step, channel, strongest @ _KEY_OF_TONES
 
-    def energy(self, number: Indices, channel: Indices) -> Floats:
-        """Sum of the squares of the 160 samples of each window, shape as ``number``.
+    def vectors(self, number: Indices, channel: Indices, symbol: Indices) -> Singles:
+        """A key's two tones in the windows ``number``: real part, imaginary part, power.
 
         Parameters
         ----------
-        number : ndarray of intp, shape ``(steps, n)``
-            In each column one window and the ones before it, the latest first.
+        number : ndarray of intp, shape ``(windows, 1, n)``
+        channel, symbol : ndarray of intp, shape ``(n,)``
+
+        Returns
+        -------
+        ndarray of float32, shape ``(3, windows, 2, n)``
         """
-        blocks = np.concatenate([number, number[-1:] - 1]) % self.size
-        samples = self.blocks[blocks, channel].astype(np.float64)
-        energy = np.vecdot(samples, samples)  # integers below 2**53: exact in any order
-        return np.asarray(energy[:-1] + energy[1:])
+        place = (number & self._mask) * self._stride + channel
+        return np.asarray(self.tones.take(place + self._vectors_of.take(symbol, axis=3)))
 
-    def twice_running(self, possible: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Where ``possible``, shape ``(steps, channels)``, holds for the window before, too."""
-        flags = np.concatenate([self._possible, possible])
-        self._possible = flags[-1:]
-        return np.asarray(flags[1:] & flags[:-1])
+    def powers(self, number: Indices, channel: Indices, symbol: Indices) -> Singles:
+        """The powers alone; with more axes than one, ``symbol`` goes with ``channel``."""
+        place = (number & self._mask) * self._stride + channel
+        return np.asarray(self.tones.take(place + self._vectors_of[2, 0].take(symbol, axis=1)))
 
-    def _rows(self, first: int, count: int) -> slice | Indices:
-        begin = first % self.size
-        if begin + count <= self.size:
-            return slice(begin, begin + count)
-        return np.arange(first, first + count) % self.size
+    def groups(self, number: Indices, channel: Indices) -> Singles:
+        """Sums of the four low and of the four high powers, ``(steps, n)`` to ``(steps, 2, n)``."""
+        return _group_sums(self.tones[number & self._mask, 16:, channel].transpose(0, 2, 1))
+
+    def samples(self, number: Indices, channel: Indices) -> Floats:
+        """The 160 samples of each window, in steps of 16, shape ``(..., 160)``."""
+        block = number[..., None] - _TWO_BLOCKS
+        pairs = self._halves[(block & self._mask) >> 1, channel[..., None], block & 1]
+        return np.asarray(pairs.reshape(*number.shape, WINDOW), dtype=np.float64)
+
+    def energy(self, number: Indices, channel: Indices) -> Floats:
+        """Sum of the squares of each window's samples: integers below 2**53, exact in any order."""
+        samples = self.samples(number, channel)
+        return np.asarray(np.vecdot(samples, samples))
+
+    def _rows(self, first: int) -> Indices:
+        """Rows of the windows from ``first`` to the latest."""
+        return np.arange(first, self.next) & self._mask
+
+
+def _powers(tones: Singles, out: Singles) -> Singles:
+    """Powers ``(steps, 8, n)`` of tones ``(steps, 16, n)``, written to ``out``."""
+    squares = tones * tones
+    return np.asarray(np.add(squares[:, :8], squares[:, 8:], out=out))
 
 
 def _group_sums(powers: Singles) -> Singles:
+    """Sum of the four low and of the four high powers: ``(steps, 8, n)`` to ``(steps, 2, n)``."""
     pairs = powers[:, 0::2] + powers[:, 1::2]
     return np.asarray(pairs[:, 0::2] + pairs[:, 1::2])
+
+
+def _possible(powers: Singles) -> Flags:
+    """The cheap test on every window: one strong tone in each group, in balance."""
+    pairs = np.maximum(powers[:, 0::2], powers[:, 1::2])
+    strongest = np.maximum(pairs[:, 0::2], pairs[:, 1::2])
+    floor = _group_sums(powers)
+    floor *= _DOMINANCE
+    np.maximum(floor, _MIN_POWER, out=floor)
+    np.maximum(floor, strongest[:, ::-1] * _MIN_OF_OTHER, out=floor)
+    clear = strongest > floor
+    return np.asarray(clear[:, 0] & clear[:, 1])

@@ -123,7 +123,7 @@ def _print_keys(path: Path, sound: Sound) -> None:
             onset_s, end_s = event.onset_sample / sound.rate_hz, event.end_sample / sound.rate_hz
             sys.stdout.write(
                 f"  {event.symbol}  {onset_s:9.3f} s … {end_s:9.3f} s  {1000 * (end_s - onset_s):5.0f} ms"
-                f"  {event.level_dbm0:+6.1f} dBm0  twist {event.twist_db:+5.1f} dB\n"
+                f"  {event.level_dbm0:+6.1f} dBm0  twist {round(event.twist_db, 1) + 0.0:+5.1f} dB\n"
             )
 
 

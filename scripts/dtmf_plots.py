@@ -20,11 +20,23 @@ from matplotlib import pyplot
 
 import dsp
 from dsp import rules
-from dsp.goertzel import BLOCK, DTMF_HZ, POWER_TO_PEAK_SQUARED, RATE_HZ, WINDOW, sine_window
-from dsp.keys import missing_steps
+from dsp.goertzel import DTMF_HZ, POWER_TO_PEAK_SQUARED, RATE_HZ, SAMPLE_SHIFT, WINDOW, sine_window
+from dsp.keys import SPAN, Suspects, missing_steps
 from dsp.windows import Windows
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "dtmf"
+
+
+CHANNEL = np.array([0])
+
+
+def transformed(pcm: np.ndarray) -> tuple[Windows, int]:
+    """All windows of one channel, and the number of the first."""
+    windows = Windows(1, pcm.size // WINDOW + 1)
+    windows.take(pcm[None])
+    first = windows.transform()
+    windows.fill(first, CHANNEL)
+    return windows, first
 
 
 def save(figure: pyplot.Figure, name: str) -> None:
@@ -60,14 +72,13 @@ def one_key() -> None:
     tone = dsp.dtmf_tone("6", 0.09)
     tone[400:480] = 0
     pcm = alaw(np.concatenate([dsp.silence(0.1), tone, dsp.silence(0.12)]))
-    windows = Windows(1, 64)
-    first = windows.append(pcm[: pcm.size // BLOCK * BLOCK].reshape(1, -1, BLOCK))
+    windows, first = transformed(pcm)
     count = windows.next - first
-    tones = [DTMF_HZ.index(f) for f in dsp.frequencies_hz("6")]
-    power = windows.powers[:count, tones, 0] * POWER_TO_PEAK_SQUARED
+    key = np.array([dsp.SYMBOLS.index("6")])
+    power = windows.powers(np.arange(count)[:, None, None], CHANNEL, key)[:, :, 0]
     relative = np.sqrt((power / power.max(axis=0)).min(axis=1))
     steps = np.convolve(relative, np.ones(5))[:count]
-    missing, _ = missing_steps(windows, first, np.array([0]), np.full((count, 1), dsp.SYMBOLS.index("6")))
+    missing, _ = missing_steps(windows, first, CHANNEL, key[None])
     middle_ms = np.arange(count) * 10.0
     figure, (top, bottom) = pyplot.subplots(2, 1, figsize=(10, 6), sharex=True)
     top.plot(np.arange(pcm.size) / 8, pcm / 32768, linewidth=0.6, color="gray")
@@ -144,21 +155,17 @@ def curves() -> None:
 
 def talk_off() -> None:
     """Share of the energy in the two strongest tones: speech beside keys on bad lines."""
-    from dsp.keys import SPAN, screen
 
     def shares(audio: list[np.ndarray]) -> np.ndarray:
         found = []
         for pcm in audio:
-            windows = Windows(1, pcm.size // BLOCK + 1)
-            first = windows.append(pcm[: pcm.size // BLOCK * BLOCK].reshape(1, -1, BLOCK))
-            suspects = screen(windows, first)
-            back = (suspects.number - np.arange(SPAN)[:, None]) % windows.size
-            power = windows.powers[back[:, None], suspects.tone, 0]
+            windows, first = transformed(pcm)
+            suspects = Suspects(*windows.twice_possible(first, CHANNEL))
+            number = suspects.number - np.arange(SPAN)[:, None]
+            power = windows.powers(number[:, None], suspects.channel, suspects.symbol)
             relative = np.sqrt((power / power.max(axis=0)).min(axis=1))
             whole = (relative > 0.8) * (relative.sum(axis=0) >= rules.MIN_TONE_STEPS)
-            energy = (
-                windows.energy(suspects.number - np.arange(SPAN)[:, None], suspects.channel) * whole
-            ).sum(axis=0)
+            energy = (windows.energy(number, suspects.channel) * whole).sum(axis=0) * 4.0**SAMPLE_SHIFT
             tones = (power.sum(axis=1) * whole).sum(axis=0) * POWER_TO_PEAK_SQUARED / 2 * WINDOW
             found.append(tones[energy > 0] / energy[energy > 0])
         return np.concatenate(found)

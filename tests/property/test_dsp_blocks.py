@@ -72,16 +72,27 @@ def test_any_split_gives_the_same_keys_at_16_khz(pcm, sizes):
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(sounds(), min_size=1, max_size=5), cuts(), st.sampled_from([0, 11, 60, 63]))
-def test_a_bank_is_bit_for_bit_its_single_detectors(sound_of, sizes, extra):
-    """``extra`` silent channels bring the bank to sizes that take another way through the BLAS."""
+@given(
+    st.lists(sounds(), min_size=1, max_size=5),
+    cuts(),
+    st.sampled_from([0, 11, 60, 63]),
+    st.sampled_from([20, 60, 80, 1000]),
+    st.sampled_from([0, 1, 3]),
+)
+def test_a_bank_is_bit_for_bit_its_single_detectors(sound_of, sizes, extra, decide_every_ms, ask_every):
+    """Whatever the bank's size, how much it judges together, and how often it is asked what is down.
+
+    ``extra`` silent channels bring the bank to sizes that take another way through the BLAS.
+    """
     length = max(pcm.size for pcm in sound_of)
     audio = np.zeros((len(sound_of) + extra, length), dtype=np.int16)
     for row, pcm in zip(audio, sound_of, strict=False):
         row[: pcm.size] = pcm
-    bank, got = dsp.DtmfDetectorBank(audio.shape[0]), []
-    for columns in blocks(np.arange(length), sizes):
+    bank, got = dsp.DtmfDetectorBank(audio.shape[0], decide_every_ms=decide_every_ms), []
+    for turn, columns in enumerate(blocks(np.arange(length), sizes)):
         got += bank.process(audio[:, columns])
+        if ask_every and turn % ask_every == 0:
+            assert len(bank.active) == audio.shape[0]
     got += bank.flush()
     for channel, row in enumerate(audio):
         single = dsp.DtmfDetector()

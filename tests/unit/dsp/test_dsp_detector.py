@@ -125,18 +125,29 @@ def test_other_rates_are_refused(make, rate):
         make(rate)
 
 
-@pytest.mark.parametrize("part_s", [0.01, 0.05, 0.2])
-def test_a_small_memory_changes_no_event(part_s):
-    noise = np.random.default_rng(3).normal(0, 300, 24000).astype(np.int16)
-    keys = dsp.dtmf_string("1470*", 0.06, 0.05)
-    pcm = np.concatenate([noise, keys, noise[:4000], keys])
-    assert dsp.DtmfDetector(8000, part_s).process(pcm) == dsp.DtmfDetector().process(pcm)
-
-
 @pytest.mark.parametrize("channels", [0, -1, 2.0, True, "2"])
 def test_a_bank_needs_channels(channels):
     with pytest.raises(ValueError, match="channels"):
         dsp.DtmfDetectorBank(channels)
+
+
+@pytest.mark.parametrize("decide_every_ms", [0, 10, 30, 1020, 20.0, True, "20", None])
+def test_a_bank_decides_in_steps_of_20_ms(decide_every_ms):
+    with pytest.raises(ValueError, match="decide_every_ms"):
+        dsp.DtmfDetectorBank(2, decide_every_ms=decide_every_ms)
+
+
+def test_a_bank_that_decides_less_often_knows_at_once_if_asked():
+    pcm = np.stack([dsp.silence(0.4), np.concatenate([dsp.silence(0.1), dsp.dtmf_string("5", 0.1, 0.2)])])
+    bank, prompt = dsp.DtmfDetectorBank(2, decide_every_ms=1000), dsp.DtmfDetectorBank(2, decide_every_ms=20)
+    seen, events = set(), []
+    for at in range(0, pcm.shape[1], 160):
+        events += bank.process(pcm[:, at : at + 160])
+        prompt.process(pcm[:, at : at + 160])
+        assert bank.active == prompt.active
+        seen.add(bank.active[1])
+    assert seen == {None, "5"}
+    assert [(channel, event.symbol) for channel, event in events + bank.flush()] == [(1, "5")]
 
 
 def test_a_bank_takes_one_row_a_channel():
