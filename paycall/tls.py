@@ -1,16 +1,75 @@
 """Mutual TLS between a site's own processes: both ends show a certificate of the site's authorities.
 
 Rules: TLS 1.3 only; a server demands a certificate of the client role's authority, a client one of the servers'
-authority whose name fits the host it dialled. ``paycall certs`` makes authorities and certificates.
+authority whose name fits the host it dialled. ``paycall certs`` makes authorities and certificates. Files that were
+replaced are taken for the next connection; those that are open go on. Files that do not fit together are left, and
+told of in the log: the ones before serve on. (An authority that was taken away is trusted until the restart.)
 """
 
 from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from typing import Any
+
+import structlog
 
 from paycall.domain.errors import SettingsError
 from paycall.settings import MediaSettings
+
+log = structlog.get_logger(__name__)
+
+
+class RenewingContext(ssl.SSLContext):
+    """A context that looks at its files whenever a connection is made."""
+
+    def follow(self, certificate: Path, key: Path, ca: Path) -> None:
+        """Load these files, now and whenever they were replaced.
+
+        Raises
+        ------
+        SettingsError
+            If one can't be read or does not fit; it is named.
+        """
+        self._files = (certificate, key, ca)
+        self._seen = self._state()
+        _load(self, *self._files)
+
+    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
+        """As ``ssl.SSLContext``, with the newest certificate."""
+        self._renew()
+        return super().wrap_bio(*args, **kwargs)
+
+    def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
+        """As ``ssl.SSLContext``, with the newest certificate."""
+        self._renew()
+        return super().wrap_socket(*args, **kwargs)
+
+    def _renew(self) -> None:
+        state = self._state()
+        if state == self._seen:
+            return
+        self._seen = state
+        try:
+            # Tried elsewhere first: a certificate without its key would spoil the context.
+            _load(ssl.SSLContext(self.protocol), *self._files)
+        except SettingsError:
+            log.warning("certificate_not_renewed", path=str(self._files[0]))
+            return
+        _load(self, *self._files)
+        log.info("certificate_renewed", path=str(self._files[0]))
+
+    def _state(self) -> list[tuple[int, int] | None]:
+        """What tells a replaced file: its inode and the moment it was written."""
+        state: list[tuple[int, int] | None] = []
+        for path in self._files:
+            try:
+                found = path.stat()
+            except OSError:
+                state.append(None)
+            else:
+                state.append((found.st_ino, found.st_mtime_ns))
+        return state
 
 
 def server_context(certificate: Path, key: Path, client_ca: Path) -> ssl.SSLContext:
@@ -21,8 +80,9 @@ def server_context(certificate: Path, key: Path, client_ca: Path) -> ssl.SSLCont
     SettingsError
         If a file can't be read or does not fit; it is named.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    _set_up(context, certificate, key, client_ca)
+    context = RenewingContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.follow(certificate, key, client_ca)
     context.verify_mode = ssl.CERT_REQUIRED
     return context
 
@@ -35,8 +95,9 @@ def client_context(certificate: Path, key: Path, server_ca: Path) -> ssl.SSLCont
     SettingsError
         If a file can't be read or does not fit; it is named.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # demands a certificate and checks the host's name
-    _set_up(context, certificate, key, server_ca)
+    context = RenewingContext(ssl.PROTOCOL_TLS_CLIENT)  # demands a certificate and checks the host's name
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.follow(certificate, key, server_ca)
     return context
 
 
@@ -48,8 +109,7 @@ def cell_tls(settings: MediaSettings) -> ssl.SSLContext | None:
     return client_context(certs / "cell.pem", certs / "cell.key", certs / "ca-server.pem")
 
 
-def _set_up(context: ssl.SSLContext, certificate: Path, key: Path, ca: Path) -> None:
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
+def _load(context: ssl.SSLContext, certificate: Path, key: Path, ca: Path) -> None:
     try:
         context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError):

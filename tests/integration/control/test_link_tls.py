@@ -65,6 +65,56 @@ def test_a_cell_with_the_cells_certificate_is_heard_and_others_are_not(tmp_path:
     asyncio.run(story())
 
 
+def serial_of(writer: asyncio.StreamWriter) -> str:
+    return str(writer.get_extra_info("ssl_object").getpeercert()["serialNumber"])
+
+
+def test_a_renewed_certificate_is_shown_to_the_next_connection_and_open_ones_go_on(tmp_path: Path) -> None:
+    """Of the listener and of whoever dials it: neither is started again."""
+    issue(tmp_path, ["localhost", "127.0.0.1"])
+    server = server_context(tmp_path / "hub.pem", tmp_path / "hub.key", tmp_path / "ca-cell.pem")
+    cell = client_context(tmp_path / "cell.pem", tmp_path / "cell.key", tmp_path / "ca-server.pem")
+
+    async def story() -> None:
+        met: asyncio.Queue[str] = asyncio.Queue()
+
+        async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            met.put_nowait(serial_of(writer))
+            writer.write(await reader.readline())
+            writer.close()
+
+        listening = await asyncio.start_server(meet, "127.0.0.1", 0, ssl=server)
+        port = listening.sockets[0].getsockname()[1]
+
+        async def dialled() -> tuple[asyncio.StreamReader, asyncio.StreamWriter, tuple[str, str]]:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=cell)
+            return reader, writer, (serial_of(writer), await met.get())
+
+        async def said(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+            writer.write(b"still here\n")
+            answer = await reader.read()
+            writer.close()
+            return answer
+
+        reader, writer, before = await dialled()
+        *one, same = await dialled()
+        assert same == before
+        issue(tmp_path, ["localhost", "127.0.0.1"], renew=True)
+        *two, after = await dialled()
+        assert not set(after) & set(before)
+        (tmp_path / "hub.pem").write_bytes(
+            (tmp_path / "cell.pem").read_bytes()
+        )  # half a renewal: not its key
+        *three, kept = await dialled()
+        assert kept == after
+        for connection in ((reader, writer), one, two, three):
+            assert await said(*connection) == b"still here\n"
+        listening.close()
+        await listening.wait_closed()
+
+    asyncio.run(story())
+
+
 def test_missing_certificates_are_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"hub\.pem"):
         server_context(tmp_path / "hub.pem", tmp_path / "hub.key", tmp_path / "ca-cell.pem")
