@@ -108,17 +108,18 @@ def _reload(folder: Path) -> int:
         socket = folder / f"{instance}.sock"
         if program is None or not socket.is_socket():
             continue
-        results = [
-            subprocess.run(
-                [program, "-s", f"unix:{socket}", *command], capture_output=True, timeout=10, check=False
-            ).returncode
-            for command in _RELOADS[instance]
-        ]
-        reached += not results[0]
+        answers = [_rpc([program, "-s", f"unix:{socket}", *command]) for command in _RELOADS[instance]]
+        reached += answers[0]
     _say(
         f"{reached} running instances of Kamailio have read the lists" if reached else "no Kamailio runs here"
     )
     return 0 if reached else 1
+
+
+def _rpc(command: list[str]) -> bool:
+    """Whether Kamailio carried it out; kamcmd tells an error in words, not by its exit code."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    return done.returncode == 0 and not done.stdout.startswith("error")
 
 
 def _become(settings: Settings, instance: str) -> int:
