@@ -18,12 +18,12 @@ from dataclasses import asdict
 import numpy as np
 import structlog
 
-from dsp import ToneListener
+from dsp import ToneListener, dtmf_string
 from paycall.media.cell import CellSpec, run_cell
 from paycall.media.hardening import die_with_parent
 from paycall.media.pipeline import build_pipeline
 from paycall.media.pipes import MAX_PACKET
-from paycall.media.ports import SAMPLES
+from paycall.media.ports import LISTEN_SAMPLES, SAMPLES
 from paycall.settings import MediaSettings
 
 log = structlog.get_logger(__name__)
@@ -55,9 +55,17 @@ def request(index: int, cell_id: str, node_id: str) -> bytes:
 
 
 def _warm_up() -> None:
-    """Do once here what each cell would do for itself, and hold in its own memory: tables and late imports."""
-    build_pipeline(lambda *_: None, "silence").process(np.zeros(SAMPLES, dtype=np.int16))
-    ToneListener().process(np.zeros(SAMPLES, dtype=np.int16))
+    """Do once here what each cell would do for itself, and hold in its own memory.
+
+    Tables, and what CPython writes into the code of a function that runs often.
+    """
+    noise = np.random.default_rng(1).standard_normal(LISTEN_SAMPLES) * 500.0
+    sound = np.concatenate([dtmf_string("41#*", 0.06, 0.05), noise.astype(np.int16)])
+    pipeline, listener = build_pipeline(lambda *_: None, "silence"), ToneListener()
+    for start in range(0, sound.size - SAMPLES + 1, SAMPLES):
+        pipeline.process(sound[start : start + SAMPLES])
+    for start in range(0, sound.size - LISTEN_SAMPLES + 1, LISTEN_SAMPLES):
+        listener.process(sound[start : start + LISTEN_SAMPLES])
 
 
 class _Zygote:
