@@ -175,6 +175,8 @@ class PanelSettings(Section):
     require_second_factor: bool = False
     # Seals what the database keeps of second factors and webhooks; made at the first start.
     secret_file: Path = Path("var/panel/secret")
+    # How browsers reach the panel, such as "https://panel.example"; empty: as they call it. For passkeys and OpenID.
+    public_url: str = Field(default="", pattern=r"^(https?://[^/\s?#@]+)?$")
     # Whether events may be sent to addresses in private networks; else only to what is reachable from outside.
     webhook_private_addresses: bool = False
     # Sites that may show /embed in a frame, such as "https://crm.example"; none: nobody.

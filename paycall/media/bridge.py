@@ -1,7 +1,8 @@
 """A caller's leg and an agent's leg, joined: one call from its INVITE to its end.
 
-Rules: hang-up on either side ends both; the caller's answer waits for the agent's. What the agent hears of the
-caller is the masked line's business (``masked_line.py``). Everything runs in the SIP thread.
+Rules: ``caller`` is the customer and the masked one, whoever dialled. Hang-up on either side ends both; the answer to
+whoever dialled waits for the other side's. What the agent hears of the caller is the masked line's business
+(``masked_line.py``). Everything runs in the SIP thread.
 """
 
 from __future__ import annotations
@@ -18,20 +19,21 @@ from paycall.domain.call import CallEvent, CallState, Direction, EndReason, next
 from paycall.domain.errors import StateError
 from paycall.media.capture import Store
 from paycall.media.counts import Counts
-from paycall.media.dialling import Dialling
+from paycall.media.dialling import Dialling, Target
 from paycall.media.endpoint import SipEndpoint, Timer
 from paycall.media.legs import KeyReport, Leg
 from paycall.media.link_codes import LinkCodes
 from paycall.media.masked_line import LineOwner, MaskedLine
 from paycall.media.operator_keys import OperatorKeys
+from paycall.media.outcomes import NO_REPLY, UNAVAILABLE, inbound_failure, outbound_failure
+from paycall.media.sip_text import SipMessage, operator_in
 from paycall.media.transfer import Transfer
+from paycall.media.trunk import TrunkAccount
 from paycall.settings import MediaSettings
 
 log = structlog.get_logger(__name__)
 
 GIVE_UP_ON_PEER_S = 2.0
-_BUSY = frozenset({486, 600, 603})
-_NO_ANSWER = frozenset({408, 480, 487})
 _Q850_CAUSES = {
     486: 17,
     480: 19,
@@ -50,6 +52,7 @@ class Identity:
     test_call_id: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
     direction: Direction = Direction.INBOUND
+    operator: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class Surroundings:
     has_free_slot: Callable[[], bool]
     counts: Counts
     link_codes: LinkCodes
+    trunk: Callable[[], TrunkAccount]
 
 
 class Bridge:
@@ -81,7 +85,8 @@ class Bridge:
         self._former: list[Leg] = []
         self._fallbacks = list(cell.settings.fallback_uris)
         self._routing: Timer | None = None
-        self._dialling = Dialling(cell.endpoint, cell.settings.ring_timeout_s, self.on_leg_gone)
+        self._dialling = Dialling(cell.endpoint, cell.settings, self._not_reached)
+        self._customer: Target | None = None
         self._reason: EndReason | None = None
         self.operator_keys = OperatorKeys(
             cell.endpoint, cell.link_codes, identity.call_id, self._emit, self._pass_key_back
@@ -94,6 +99,39 @@ class Bridge:
     def begin(self, caller: Leg, wait_for_route_s: float) -> None:
         """A caller is there: say so, and dial the agent after the wait, or when ``route`` says whom."""
         self.caller = caller
+        self._arrived()
+        if wait_for_route_s > 0:
+            self._routing = self._endpoint.call_later(wait_for_route_s, partial(self._dial, self.agent_uri))
+        else:
+            self._dial(self.agent_uri)
+
+    def begin_outbound(self, agent: Leg, agent_uri: str) -> None:
+        """An operator dials the customer of ``identity.caller`` from the own phone.
+
+        Raises
+        ------
+        NoTrunkError, NumberNotAllowedError
+            Nothing was begun.
+        """
+        self._customer = self._cell.trunk().trunk.target(self.identity.caller)
+        self.agent, self.agent_uri = agent, agent_uri
+        self._arrived()
+        self._dial_customer(self._customer)
+
+    def ring_operator(self, agent_uri: str) -> None:
+        """Ring an operator's phone; the customer of ``identity.caller`` is dialled when it is answered.
+
+        Raises
+        ------
+        NoTrunkError, NumberNotAllowedError
+            Nothing was begun.
+        """
+        self._customer = self._cell.trunk().trunk.target(self.identity.caller)
+        self.agent_uri = agent_uri
+        self._arrived()
+        self._ring_agent(agent_uri)
+
+    def _arrived(self) -> None:
         self.line.begin()
         self._emit(
             messages.CallArrived(
@@ -104,12 +142,9 @@ class Bridge:
                 agent_uri=self.agent_uri,
                 started_at=self.identity.started_at,
                 test_call_id=self.identity.test_call_id,
+                operator=self.identity.operator,
             )
         )
-        if wait_for_route_s > 0:
-            self._routing = self._endpoint.call_later(wait_for_route_s, partial(self._dial, self.agent_uri))
-        else:
-            self._dial(self.agent_uri)
 
     def route(self, agent_uri: str) -> None:
         """The panel's choice of agent; empty takes the default route.
@@ -129,10 +164,24 @@ class Bridge:
             self._routing = None
         if self.caller is None or not self.caller.alive:
             return
+        self._ring_agent(uri)
+
+    def _ring_agent(self, uri: str) -> None:
         self.agent_uri = uri
         self.agent = Leg(self._endpoint, self)
-        self._dialling.dial(self.agent, uri, self.identity.headers)
+        self._dialling.dial(self.agent, Target(uri, self.identity.headers))
         self._changed()
+
+    def _dial_customer(self, target: Target) -> None:
+        self.caller = Leg(self._endpoint, self, account=self._cell.trunk().account)
+        self._dialling.dial(self.caller, target)
+        self._changed()
+
+    def _who_waits(self, dialled: Leg) -> Leg | None:
+        """Whose INVITE still waits for this leg's answer."""
+        other = self.agent if dialled is self.caller else self.caller
+        waits = other is not None and other.incoming and not other.confirmed
+        return other if waits and dialled is self._dialling.leg else None
 
     # ---- a transfer --------------------------------------------------------------------------------------
 
@@ -178,19 +227,23 @@ class Bridge:
     # ---- what the legs report ----------------------------------------------------------------------------
 
     def on_leg_ringing(self, leg: Leg) -> None:
-        """Pass the agent's ringing on."""
-        if leg is self.agent and self.caller is not None and not self.caller.confirmed:
-            self.caller.respond(180)
+        """Pass the ringing on."""
+        waiting = self._who_waits(leg)
+        if waiting is not None:
+            waiting.respond(180)
 
     def on_leg_confirmed(self, leg: Leg) -> None:
-        """Agent up: answer the caller. Both up: connected."""
+        """The dialled side is up: answer who dialled, or dial the customer. Both up: connected."""
         if self._transfer is not None and leg is self._transfer.leg:
             self._transferred(self._transfer)
             return
-        if leg is self.agent:
+        if leg is self._dialling.leg:
             self._dialling.stop()
-            if self.caller is not None and not self.caller.confirmed:
-                self.caller.respond(200)
+            waiting = self._who_waits(leg)
+            if waiting is not None:
+                waiting.respond(200)
+        if leg is self.agent and self.caller is None and self._customer is not None:
+            self._dial_customer(self._customer)
         both = (self.caller, self.agent)
         if self.state is CallState.RINGING and all(each is not None and each.confirmed for each in both):
             self._connected()
@@ -203,11 +256,20 @@ class Bridge:
     def _is_connected(self) -> bool:
         return self.state is CallState.CONNECTED
 
+    def on_answered(self, leg: Leg, answer: SipMessage) -> None:
+        """The agent's phone or PBX may say in its answer who has the call."""
+        settings = self._cell.settings
+        if leg is self.caller or "agent" not in settings.operator_header_from:
+            return
+        operator = operator_in(answer, settings.operator_header)
+        if operator:
+            self._emit(messages.OperatorNamed(call_id=self.identity.call_id, operator=operator))
+
     def on_leg_media(self, leg: Leg) -> None:
-        """Join what there is to join; the agent's early media is for the caller."""
-        early_media = leg is self.agent and leg.is_early() and leg.audio() is not None
-        if early_media and self.caller is not None and not self.caller.confirmed:
-            self.caller.respond(183)
+        """Join what there is to join; the dialled side's early media is for who dialled."""
+        waiting = self._who_waits(leg)
+        if waiting is not None and leg.is_early() and leg.audio() is not None:
+            waiting.respond(183)
         self._join()
 
     def on_leg_gone(self, leg: Leg, status: int) -> None:
@@ -224,20 +286,28 @@ class Bridge:
         if leg is self.agent and self._transfer is not None:
             return  # it left the caller to the new one
         ringing = leg is self.agent and self.state is CallState.RINGING and self._reason is None
-        if ringing and self._next_route():
+        if ringing and self._customer is None and self._next_route():
             return
+        if status == NO_REPLY and not leg.replied:
+            status = UNAVAILABLE
         reason, answer = self._why(leg, status)
         self._reason = self._reason or reason
         self.line.caller_gone()
         others = self.legs
         for other in others:
-            unanswered = other is self.caller and not other.confirmed
+            unanswered = other.incoming and not other.confirmed
             other.end(answer, _Q850_CAUSES.get(answer, 0)) if unanswered else other.end()
-        if any(other.alive for other in others):
+        if any(other.alive for other in others if other is not leg):
             # a peer that never answers the BYE must not keep the call on the screens
             self._endpoint.call_later(GIVE_UP_ON_PEER_S, self._ended)
         else:
             self._ended()
+
+    def _not_reached(self, leg: Leg, status: int) -> None:
+        """The leg was given up: PJSIP may still hold it, nobody waits for it."""
+        if leg.alive:
+            self._former.append(leg)
+        self.on_leg_gone(leg, status)
 
     def _next_route(self) -> bool:
         if not self._fallbacks or self.caller is None or not self.caller.alive:
@@ -246,17 +316,15 @@ class Bridge:
         return True
 
     def _why(self, leg: Leg, status: int) -> tuple[EndReason, int]:
-        """The reason of the end, and what an unanswered caller is told."""
-        connected = self._is_connected()
+        """The reason of the end, and what whoever dialled is told if still unanswered."""
+        if self._is_connected():
+            return (EndReason.CALLER_HUNG_UP if leg is self.caller else EndReason.AGENT_HUNG_UP), 0
+        if self._customer is None:
+            return (EndReason.CANCELLED, 0) if leg is self.caller else inbound_failure(status)
         if leg is self.caller:
-            return (EndReason.CALLER_HUNG_UP if connected else EndReason.CANCELLED), 0
-        if connected:
-            return EndReason.AGENT_HUNG_UP, 0
-        if status in _BUSY:
-            return EndReason.BUSY, 486
-        if status in _NO_ANSWER:
-            return EndReason.NO_ANSWER, 480
-        return EndReason.UNREACHABLE, 503
+            return outbound_failure(status)
+        rung_in_vain = not leg.incoming and not leg.confirmed
+        return (EndReason.OPERATOR_NOT_REACHED if rung_in_vain else EndReason.AGENT_HUNG_UP), 0
 
     def _ended(self) -> None:
         if self.state is CallState.ENDED:

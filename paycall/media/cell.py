@@ -40,7 +40,7 @@ from paycall.control.messages import (
 )
 from paycall.domain import capture_events as happened
 from paycall.domain.call import CallState, EndReason
-from paycall.domain.errors import CardDataError, NotFoundError, PaycallError, StateError
+from paycall.domain.errors import CardDataError, InputError, NotFoundError, PaycallError, StateError
 from paycall.domain.fields import Field
 from paycall.domain.ids import is_id, new_id
 from paycall.domain.ports import CaptureRules
@@ -53,7 +53,8 @@ from paycall.media.endpoint import MAX_SIP_CALLS, EndpointConfig, SipEndpoint
 from paycall.media.hardening import harden, pss_mb, rss_mb
 from paycall.media.legs import KeyReport, Leg
 from paycall.media.link_codes import LinkCodes
-from paycall.media.sip_text import SipMessage, parse_message, uri_of, user_of
+from paycall.media.outbound import Outbound
+from paycall.media.sip_text import SipMessage, number_in, operator_in, parse_message, uri_of, user_of
 from paycall.media.vault_client import VaultClient
 from paycall.settings import RTP_PORTS_PER_CELL, MediaSettings
 from paycall.tls import cell_tls
@@ -93,6 +94,7 @@ class _Refused:
 
     def on_leg_ringing(self, leg: Leg) -> None: ...
     def on_leg_confirmed(self, leg: Leg) -> None: ...
+    def on_answered(self, leg: Leg, answer: SipMessage) -> None: ...
     def on_leg_media(self, leg: Leg) -> None: ...
     def on_key_report(self, leg: Leg, report: KeyReport) -> None: ...
     def on_dialog(self, leg: Leg) -> None: ...
@@ -117,6 +119,7 @@ class Cell:
         self._served = 0
         self._counts = Counts()
         self._link_codes = LinkCodes()
+        self._outbound = Outbound(self._endpoint, settings, spec.index)
         self._pss_mb = 0.0
         self._loop = asyncio.new_event_loop()
         self._boot_id = new_id("boot")
@@ -133,6 +136,7 @@ class Cell:
             self._on_change,
             has_free_slot=self._has_free_slot,
             link_codes=self._link_codes,
+            trunk=self._outbound.trunk,
             counts=self._counts,
         )
 
@@ -141,6 +145,7 @@ class Cell:
     def run(self) -> int:
         """Serve until the node says stop, or is gone."""
         self._endpoint.start(self._on_incoming)
+        self._outbound.start(self._on_incoming)
         talker = threading.Thread(target=self._talk, name="asyncio", daemon=True)
         talker.start()
         self._beat()
@@ -219,18 +224,59 @@ class Cell:
     # ---- calls -------------------------------------------------------------------------------------------
 
     def _on_incoming(self, pj_call: int, invite: str, peer: str) -> None:
-        full = len(self._bridges) >= self._settings.calls_per_cell or self._slots_used() + 2 > MAX_SIP_CALLS
-        if full or self._draining:
+        if self._is_full() or self._draining:
             leg = Leg(self._endpoint, _Refused(self._refused.discard), pj_call)
             self._refused.add(leg)
             leg.end(503 if self._draining else 486)
             return
-        bridge = Bridge(self._surroundings, self._identify(parse_message(invite)))
-        self._bridges[bridge.identity.call_id] = bridge
-        self._served += 1
+        message = parse_message(invite)
+        if self._outbound.is_from_operator(peer):
+            self._on_dialled(pj_call, message, invite, peer)
+            return
+        bridge = self._make_bridge(self._identify(message))
         leg = Leg(self._endpoint, bridge, pj_call)
         leg.begin_incoming(invite, peer)
         bridge.begin(leg, self._settings.route_wait_s if self._link.connected else 0.0)
+
+    def _make_bridge(self, identity: Identity) -> Bridge:
+        bridge = Bridge(self._surroundings, identity)
+        self._bridges[identity.call_id] = bridge
+        self._served += 1
+        return bridge
+
+    def _on_dialled(self, pj_call: int, message: SipMessage, invite: str, peer: str) -> None:
+        """An operator's phone calls a customer."""
+        bridge = self._make_bridge(self._outbound.identity(new_id("call"), number_in(message), message))
+        leg = Leg(self._endpoint, bridge, pj_call)
+        leg.begin_incoming(invite, peer)
+        try:
+            bridge.begin_outbound(leg, uri_of(message.first("from")))
+        except PaycallError as error:
+            log.info("call_not_dialled", call_id=bridge.identity.call_id, code=error.code)
+            self._bridges.pop(bridge.identity.call_id, None)
+            leg.end(403 if isinstance(error, InputError) else 404)
+
+    def _dial_out(self, command: DialOut) -> None:
+        """Click to dial: the operator's phone first.
+
+        Raises
+        ------
+        StateError, InputError
+            No trunk, no free place, or a number that may not be dialled.
+        """
+        if self._is_full() or self._draining:
+            raise StateError("this cell takes no call now")
+        if command.call_id in self._bridges:
+            return
+        bridge = self._make_bridge(self._outbound.identity(command.call_id, command.number))
+        try:
+            bridge.ring_operator(command.agent_uri)
+        except PaycallError:
+            self._bridges.pop(command.call_id, None)
+            raise
+
+    def _is_full(self) -> bool:
+        return len(self._bridges) >= self._settings.calls_per_cell or self._slots_used() + 2 > MAX_SIP_CALLS
 
     def _slots_used(self) -> int:
         """PJSIP's calls, counting the agent's leg of a call that has none yet."""
@@ -250,6 +296,7 @@ class Cell:
         ]
         if not asserted and caller.startswith("sip"):
             passed_on.append(("P-Asserted-Identity", f"<{caller}>"))
+        believed = "caller" in self._settings.operator_header_from
         return Identity(
             call_id=new_id("call"),
             caller=user_of(caller)[:200],
@@ -257,6 +304,7 @@ class Cell:
             started_at=time.time(),
             test_call_id=test_call if is_id(test_call, "test") else None,
             headers=tuple(passed_on),
+            operator=operator_in(invite, self._settings.operator_header) if believed else "",
         )
 
     def _on_change(self, bridge: Bridge) -> None:
@@ -343,7 +391,7 @@ class Cell:
             case ForgetLinkCode(link_id=link_id):
                 self._link_codes.forget(link_id)
             case DialOut():
-                raise StateError("this cell cannot do that")
+                self._dial_out(command)
 
     # ---- the vault ---------------------------------------------------------------------------------------
 

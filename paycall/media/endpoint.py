@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 Job = Callable[[], object]
 # PJSIP's call id, the INVITE's text, host:port that it came from
 OnIncoming = Callable[[int, str, str], None]
+# the registrar's status, and for how many seconds it holds
+OnRegistered = Callable[[int, int], None]
 BRIDGE_RATE_HZ = 8000
 FRAME_MS = 20
 MAX_SIP_CALLS = 4  # what the wheel was built with
@@ -64,13 +66,19 @@ class Timer:
 class _Account(pj.Account):  # type: ignore[misc]
     """The one account of a cell: takes every INVITE, needs no registrar."""
 
-    def __init__(self, on_incoming: OnIncoming) -> None:
+    def __init__(self, on_incoming: OnIncoming, on_registered: OnRegistered | None = None) -> None:
         super().__init__()
         self._on_incoming = on_incoming
+        self._on_registered = on_registered
 
     @guarded
     def onIncomingCall(self, prm: pj.OnIncomingCallParam) -> None:
         self._on_incoming(prm.callId, prm.rdata.wholeMsg, prm.rdata.srcAddress)
+
+    @guarded
+    def onRegState(self, prm: pj.OnRegStateParam) -> None:
+        if self._on_registered is not None:
+            self._on_registered(prm.code, prm.expiration)
 
 
 class SipEndpoint:
@@ -115,6 +123,16 @@ class SipEndpoint:
             endpoint.codecSetPriority(codec.codecId, _ACCEPTED_CODECS.get(codec.codecId, 0))
         self.account = _Account(on_incoming)
         self.account.create(self._account_config())
+
+    def add_account(
+        self, on_incoming: OnIncoming, adjust: Callable[[pj.AccountConfig], None], on_registered: OnRegistered
+    ) -> pj.Account:
+        """Another account beside the cell's own: its settings, as ``adjust`` changes them."""
+        config = self._account_config()
+        adjust(config)
+        account = _Account(on_incoming, on_registered)
+        account.create(config)
+        return account
 
     def _library_config(self) -> pj.EpConfig:
         config = pj.EpConfig()

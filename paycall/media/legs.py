@@ -20,7 +20,7 @@ from paycall.media.dialogs import Dialog
 from paycall.media.endpoint import SipEndpoint
 from paycall.media.guard import guarded
 from paycall.media.keys import KEYS, Way
-from paycall.media.sip_text import parse_message
+from paycall.media.sip_text import SipMessage, parse_message
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +50,9 @@ class LegObserver(Protocol):
     def on_leg_confirmed(self, leg: Leg) -> None:
         """The leg is up."""
 
+    def on_answered(self, leg: Leg, answer: SipMessage) -> None:
+        """The other side's 2xx to our INVITE."""
+
     def on_leg_media(self, leg: Leg) -> None:
         """The leg's media began, changed or was held."""
 
@@ -70,10 +73,16 @@ class Leg(pj.Call):  # type: ignore[misc]
     """A caller's or an agent's leg."""
 
     def __init__(
-        self, endpoint: SipEndpoint, observer: LegObserver, call_id: int = pj.PJSUA_INVALID_ID
+        self,
+        endpoint: SipEndpoint,
+        observer: LegObserver,
+        call_id: int = pj.PJSUA_INVALID_ID,
+        account: pj.Account | None = None,
     ) -> None:
-        super().__init__(endpoint.account, call_id)
+        super().__init__(account or endpoint.account, call_id)
         self._endpoint = endpoint
+        self.incoming = call_id != pj.PJSUA_INVALID_ID
+        self.replied = False  # whether our INVITE has had any answer, 100 Trying included
         self._observer = observer
         self.alive = True
         self.confirmed = False
@@ -210,15 +219,20 @@ class Leg(pj.Call):  # type: ignore[misc]
             self._report(KeyReport(way=Way.INFO, key=key, at_s=time.monotonic()))
 
     def _invite_sent(self, sent: pj.SipTxData, tsx: pj.SipTransaction) -> None:
-        if tsx.role == pj.PJSIP_ROLE_UAC and self.dialog is None:
+        again = self.dialog is None or self._is_early("uac-early")  # with credentials, after a 401 or 407
+        if tsx.role == pj.PJSIP_ROLE_UAC and again:
             self._set_dialog(dialogs.outgoing(sent.wholeMsg, sent.dstAddress))
         elif tsx.role == pj.PJSIP_ROLE_UAS and tsx.statusCode // 100 == 2 and self._is_early("uas-early"):
             assert self.dialog is not None  # noqa: S101
             self._set_dialog(dialogs.answered_by_us(self.dialog, sent.wholeMsg))
 
     def _invite_answered(self, received: pj.SipRxData, tsx: pj.SipTransaction) -> None:
-        if tsx.role == pj.PJSIP_ROLE_UAC and tsx.statusCode // 100 == 2 and self._is_early("uac-early"):
+        if tsx.role != pj.PJSIP_ROLE_UAC:
+            return
+        self.replied = True
+        if tsx.statusCode // 100 == 2 and self._is_early("uac-early"):
             self._set_dialog(dialogs.answered_by_them(received.wholeMsg))
+            self._observer.on_answered(self, parse_message(received.wholeMsg))
 
     def _is_early(self, stage: str) -> bool:
         return self.dialog is not None and self.dialog.stage == stage

@@ -19,6 +19,9 @@ _COMPACT = {
 }
 _TAG = re.compile(r";\s*tag\s*=\s*([^\s;,>]+)", re.IGNORECASE)
 _URI = re.compile(r"<\s*([^>\s]+)\s*>|((?:sips?|tel):[^\s;,>]+)", re.IGNORECASE)
+_OPERATOR = re.compile(r"[A-Za-z0-9._@+-]{1,60}")
+_NUMBER = re.compile(r"\+?[0-9*#]{1,32}")
+_BETWEEN_DIGITS = re.compile(r"[-.()]")  # RFC 3966's visual separators
 _USER = re.compile(r"^(?:sips?|tel):(?:([^@;?]+)@)?([^;?]+)", re.IGNORECASE)
 
 
@@ -71,6 +74,20 @@ def user_of(uri: str) -> str:
     if found is None:
         return ""
     return found.group(1) or found.group(2)
+
+
+def operator_in(message: SipMessage, header: str) -> str:
+    """The operator's account or extension that this header names, or an empty text."""
+    value = message.first(header.lower())
+    return value if _OPERATOR.fullmatch(value) else ""
+
+
+def number_in(message: SipMessage) -> str:
+    """The telephone number that a request is for, without what phones put between its digits; or an empty text."""
+    parts = message.start.split(" ")
+    user = user_of(parts[1]) if len(parts) > 1 else ""
+    number = _BETWEEN_DIGITS.sub("", user.replace("%23", "#"))
+    return number if _NUMBER.fullmatch(number) else ""
 
 
 def split_list(values: list[str]) -> list[str]:

@@ -193,7 +193,7 @@ def agent(rtp_port: int, hold_ms: int = 0, ring_ms: int = 100, **kwargs: object)
     )
     return scenario(
         "agent",
-        receive("INVITE", 'crlf="true" rrs="true"', RTP_OF_PEER + _KEEP_DIALOG),
+        receive("INVITE", 'crlf="true" rrs="true"', RTP_OF_PEER + KEEP_DIALOG),
         reply("180 Ringing"),
         pause(ring_ms),
         ok,
@@ -216,7 +216,7 @@ LATER_ANSWER = """SIP/2.0 {status}
         [last_Call-ID:]
         CSeq:[$8]
         Contact: <sip:operator@[local_ip]:[local_port];transport=[transport]>"""
-_KEEP_DIALOG = (
+KEEP_DIALOG = (
     '<ereg regexp=".*" search_in="hdr" header="From:" assign_to="3"/>'
     '<ereg regexp=".*" search_in="hdr" header="To:" assign_to="4"/>'
     '<ereg regexp="sip:[^>;]*" search_in="hdr" header="Contact:" assign_to="5"/>'
@@ -259,13 +259,14 @@ class Sipp:
         transport: str = "u1",
         service: str = "paycall",
         seconds: int = 120,
+        address: str = "127.0.0.1",
     ) -> None:
         self._dir = tempfile.TemporaryDirectory(prefix="sipp-")
         folder = Path(self._dir.name)
         (folder / "scenario.xml").write_text(text, "latin-1")
         self._log = folder / "log"
         self._errors = folder / "errors"
-        command = ["sipp", "-sf", "scenario.xml", "-i", "127.0.0.1", "-p", str(port), "-m", str(calls)]
+        command = ["sipp", "-sf", "scenario.xml", "-i", address, "-p", str(port), "-m", str(calls)]
         command += ["-r", str(rate), "-l", str(limit), "-t", transport, "-s", service, "-nostdin"]
         command += [
             "-trace_logs",
@@ -300,6 +301,11 @@ class Sipp:
                 break
             time.sleep(0.02)
         raise AssertionError(f"sipp saw no SDP: {self.errors()}")
+
+    def logged(self, word: str) -> str:
+        """What the scenario logged after this word, the last time."""
+        lines = [line for line in self._log.read_text("latin-1").splitlines() if line.startswith(word)]
+        return lines[-1].removeprefix(word) if lines else ""
 
     def wait(self, timeout_s: float = 30.0) -> int:
         """sipp's exit code: 0 if every call went as the scenario says."""

@@ -97,7 +97,9 @@ def test_the_caller_cannot_key_a_code_nor_its_echo(site: Site) -> None:
     tones = Stream().silence(0.2).keys("*98642", 0.09, 0.08).silence(0.6)
     call.caller_plays(tones, wait=False)
     time.sleep(0.15)
-    call.agent_plays(Stream().silence(0.2).keys("*98642", 0.09, 0.08).silence(0.6))  # a loudspeaker in the room
+    call.agent_plays(
+        Stream().silence(0.2).keys("*98642", 0.09, 0.08).silence(0.6)
+    )  # a loudspeaker in the room
     call.caller_plays(Stream().silence(0.1).events("*98642", 0.08, 0.08).silence(0.5))
     assert not site.panel.of_type("call.link-code", call.call_id)
 
