@@ -1,9 +1,9 @@
 """What becomes of a payment: one table, ``state -> {event: next}``.
 
 Rules: an event that the table does not have raises and changes nothing. No outcome is guessed: ``UNKNOWN`` is
-left only by what the acquirer said. The diagram in ``docs/states.md`` is drawn from this table
-(``scripts/state_diagrams.py``). ``declined`` leads to ``authorizing`` at once, without a stay in ``ready``: the same
-card again, where the decline allows it and nothing has to be keyed.
+left only by what the acquirer said, or when it is certain that nothing was sent. The diagram in
+``docs/states.md`` is drawn from this table (``scripts/state_diagrams.py``). ``declined`` leads to ``authorizing``
+at once, without a stay in ``ready``: the same card again, where the decline allows it and nothing has to be keyed.
 """
 
 from __future__ import annotations
@@ -89,7 +89,12 @@ TRANSITIONS: dict[PaymentState, dict[PaymentEvent, PaymentState]] = {
         _E.AUTHORIZE_REQUESTED: _S.AUTHORIZING,  # the decline allows the same card, and no code is needed
         _E.CANCELLED: _S.CANCELLED,
     },
-    _S.UNKNOWN: {_E.APPROVED: _S.APPROVED, _E.DECLINED: _S.DECLINED, _E.REVERSED: _S.REVERSED},
+    _S.UNKNOWN: {
+        _E.APPROVED: _S.APPROVED,
+        _E.DECLINED: _S.DECLINED,
+        _E.REVERSED: _S.REVERSED,
+        _E.NOT_SENT: _S.READY,  # what was on its way when the panel lost sight of it was never sent
+    },
     _S.APPROVED: {_E.SETTLE_REQUESTED: _S.SETTLING, _E.VOID_REQUESTED: _S.VOIDING},
     _S.SETTLING: {_E.SETTLED: _S.SETTLED, _E.SETTLE_FAILED: _S.SETTLE_FAILED},
     _S.SETTLE_FAILED: {_E.SETTLE_REQUESTED: _S.SETTLING, _E.VOID_REQUESTED: _S.VOIDING},

@@ -30,7 +30,7 @@ from paycall.domain.errors import (
 from paycall.domain.fields import Field
 from paycall.domain.ids import new_id
 from paycall.domain.money import Money
-from paycall.domain.payment import PaymentEvent, PaymentState
+from paycall.domain.payment import PaymentEvent, PaymentState, allows
 from paycall.panel.roles import Principal
 from paycall.panel.services.captures import CaptureService
 from paycall.panel.services.context import Context
@@ -268,7 +268,8 @@ class AuthorizationService:
                 raise NotFoundError
             row = payment_for_change(session, attempt.payment_id)
             session.refresh(attempt)
-            if attempt.state != "authorizing" or row.state != PaymentState.AUTHORIZING.value:
+            unanswered = attempt.state in ("authorizing", Outcome.UNKNOWN.value)
+            if not unanswered or not allows(PaymentState(row.state), PaymentEvent.NOT_SENT):
                 return None
             now = self._context.now()
             attempt.state, attempt.error, attempt.answered_at = "not_sent", code, now

@@ -54,7 +54,8 @@ refunding refund_failed refund_failed
 # What the design leaves open, decided so: a field is asked for again while capturing; the same card is charged again
 # where nothing has to be keyed; nothing was sent: the card is as ready as before; what failed can be tried again, and
 # a reservation that can't be settled be released (or the other way round); what is left can be refunded; a reversed
-# attempt was none, so the payment goes on. What an acquirer takes back after it was confirmed has failed.
+# attempt was none, so the payment goes on; what was on its way when the panel lost sight of it may never have been sent.
+# What an acquirer takes back after it was confirmed has failed.
 BEYOND = """
 capturing capture_started capturing
 declined authorize_requested authorizing
@@ -68,6 +69,7 @@ partly_refunded refund_requested refunding
 refund_failed refund_requested refunding
 reversed capture_started capturing
 reversed cancelled cancelled
+unknown not_sent ready
 settled settle_failed settle_failed
 voided void_failed void_failed
 refunded refund_failed refund_failed
@@ -100,11 +102,12 @@ def test_every_state_can_be_reached_and_is_in_the_table() -> None:
     assert reached == set(PaymentState)
 
 
-def test_an_unknown_outcome_is_left_by_what_the_acquirer_said_only() -> None:
+def test_an_unknown_outcome_is_left_by_what_is_known_for_certain_only() -> None:
     assert set(TRANSITIONS[PaymentState.UNKNOWN]) == {
         PaymentEvent.APPROVED,
         PaymentEvent.DECLINED,
         PaymentEvent.REVERSED,
+        PaymentEvent.NOT_SENT,
     }
 
 

@@ -165,6 +165,25 @@ def test_no_answer_is_unknown_until_the_acquirer_says(run: Run) -> None:
     run(scenario)
 
 
+def test_an_unknown_attempt_that_was_never_sent_leaves_the_card_ready(run: Run) -> None:
+    """The panel lost sight of it while the vault was sending; then the acquirer could not be reached."""
+
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        call_id = await world.cell.call_in()
+        payment = await new_payment(anna, call_id)
+        await world.cell.key(call_id, NO_ANSWER, "1230", "123")
+        await until(anna, payment["id"], "ready")
+        await anna.post(f"/api/v1/payments/{payment['id']}/authorize")
+        await until(anna, payment["id"], "unknown")
+        world.vault.attempts.clear()
+        ready = await until(anna, payment["id"], "ready")
+        assert ready["attempts"][0]["state"] == "not_sent"
+        assert "authorize" in ready["actions"]
+
+    run(scenario)
+
+
 def test_the_panel_restarts_in_the_middle_of_an_authorization(run: Run) -> None:
     async def scenario(world: PanelWorld) -> None:
         anna = await world.signed_in("anna")
