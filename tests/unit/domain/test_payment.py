@@ -54,8 +54,8 @@ refunding refund_failed refund_failed
 # What the design leaves open, decided so: a field is asked for again while capturing; the same card is charged again
 # where nothing has to be keyed; nothing was sent: the card is as ready as before; what failed can be tried again, and
 # a reservation that can't be settled be released (or the other way round); what is left can be refunded; a reversed
-# attempt was none, so the payment goes on; what was on its way when the panel lost sight of it may never have been sent.
-# What an acquirer takes back after it was confirmed has failed.
+# attempt was none, so the payment goes on; what was on its way when the panel lost sight of it may never have
+# been sent. What an acquirer takes back after it was confirmed has failed.
 BEYOND = """
 capturing capture_started capturing
 declined authorize_requested authorizing
