@@ -15,6 +15,7 @@ from paycall.panel.services.accounts import (
     account_named,
     add_operator,
     end_sessions,
+    forget_factors,
     new_password,
     set_password,
 )
@@ -97,6 +98,7 @@ def _reset(engine: Engine, name: str) -> list[str]:
         row = account_named(session, name)
         password = new_password()
         set_password(session, row, password, must_change=True)
+        forget_factors(session, row)
         row.locked = False
         note(session, datetime.now(UTC), _ACTOR, "operator-reset", target=row.id, address=_SOURCE)
         return [f"name: {row.name}", f"password (shown once): {password}"]

@@ -33,6 +33,8 @@ ACCESS: dict[str, Permission | None] = {
     "open_session": PUBLIC,
     "invitation_page": PUBLIC,
     "invitation_form": PUBLIC,
+    "begin_passkey_session": PUBLIC,
+    "open_passkey_session": PUBLIC,
     "take_webhook": PUBLIC,  # the vault checks its signature
     # signed in
     "account_page": _P.OWN_ACCOUNT,
@@ -40,6 +42,9 @@ ACCESS: dict[str, Permission | None] = {
     "change_password": _P.OWN_ACCOUNT,
     "set_second_factor": _P.OWN_ACCOUNT,
     "remove_second_factor": _P.OWN_ACCOUNT,
+    "begin_passkey": _P.OWN_ACCOUNT,
+    "add_passkey": _P.OWN_ACCOUNT,
+    "remove_passkey": _P.OWN_ACCOUNT,
     "people_page": _P.MANAGE_PEOPLE,
     "list_operators": _P.MANAGE_PEOPLE,
     "add_operator": _P.MANAGE_PEOPLE,

@@ -31,6 +31,7 @@ from paycall.panel.routes import (
     docs,
     events,
     history,
+    passkeys,
     payments,
     people,
     phone,
@@ -65,6 +66,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     account.pages,
     people.pages,
     audit.pages,
+    passkeys.router,
     programs.router,
     programs.pages,
 )
@@ -94,6 +96,7 @@ def create_app(deps: PanelDependencies) -> FastAPI:
     app.state.handle_event = services.events.handle
     app.state.close_streams = context.stream.close
     app.state.webhook_limit = RateLimit(burst=200, per_second=20)
+    app.state.sign_in_limit = RateLimit(burst=30, per_second=1)
     app.state.key_limit = RateLimit(burst=100, per_second=20)
     for router in ROUTERS:
         app.include_router(router)

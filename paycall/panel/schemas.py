@@ -131,13 +131,17 @@ class ChangeOperator(Request):
 
 
 class CreatePayment(Request):
-    """A payment on a call. ``fields`` are asked of the caller in their natural order."""
+    """A payment on a call. ``fields`` are asked of the caller in their natural order.
+
+    ``caller_language`` is that of what the caller is told, where the site has prompts; empty: the site's.
+    """
 
     amount_minor: Amount
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
     reference: Text = ""
     description: Text = ""
     fields: Annotated[tuple[CardField, ...], Field(min_length=1, max_length=4)] = DEFAULT_FIELDS
+    caller_language: Literal["", "en", "ru", "uk", "hu"] = ""
 
 
 class DialOut(Request):

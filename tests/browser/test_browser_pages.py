@@ -71,7 +71,7 @@ def test_the_sign_in_page_has_no_accessibility_violation(desk: Desk) -> None:
     page.fill("[name=name]", "nobody")
     page.fill("[name=password]", "wrong")
     page.click("button.primary")
-    expect(page.locator("[role=alert]")).to_be_visible()
+    expect(page.locator(".notice[role=alert]")).to_be_visible()
     assert _violations(page) == []
 
 

@@ -18,11 +18,11 @@ from paycall.panel.routes.calls import PROBLEMS
 from paycall.panel.routes.session import address_of, set_cookie
 from paycall.panel.routes.sign_in import read_form
 from paycall.panel.schemas import ChangeAccount, ChangePassword, RemoveSecondFactor, SetSecondFactor
-from paycall.panel.services import accounts, second_factor
+from paycall.panel.services import accounts, passkeys, second_factor
 from paycall.panel.services.audit import note
 from paycall.panel.services.signing_in import open_for
 from paycall.store.database import reading, writing
-from paycall.store.tables import OperatorRow
+from paycall.store.tables import OperatorRow, PasskeyRow
 
 router = APIRouter(prefix="/api/v1", tags=["account"], responses=PROBLEMS)
 pages = APIRouter(include_in_schema=False)
@@ -39,6 +39,8 @@ class AccountPage(Page):
     second_factor_due: bool
     secret: str
     qr: str
+    passkeys: list[PasskeyRow]
+    has_password: bool
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class InvitationPage(Page):
 def account_page(request: Request, principal: SignedIn, context: InContext) -> HTMLResponse:
     """The page."""
     with reading(context.deps.database) as session:
-        row = _own(session, principal)
+        row = own(session, principal)
         secret = second_factor.new_secret()
         uri = second_factor.setup_uri(secret, row.name, context.deps.site.name)
         return render(
@@ -70,6 +72,8 @@ def account_page(request: Request, principal: SignedIn, context: InContext) -> H
                 second_factor_due=context.deps.settings.require_second_factor and row.totp_sealed is None,
                 secret=secret,
                 qr=second_factor.qr_code(uri),
+                passkeys=passkeys.of_operator(session, row.id),
+                has_password=row.password_hash is not None,
             )
         )
 
@@ -78,7 +82,7 @@ def account_page(request: Request, principal: SignedIn, context: InContext) -> H
 def change_account(body: ChangeAccount, principal: SignedIn, context: InContext) -> Response:
     """Change language or looks."""
     with writing(context.deps.database) as session:
-        row = _own(session, principal)
+        row = own(session, principal)
         row.language = body.language or row.language
         row.theme = body.theme or row.theme
     return Response(status_code=204)
@@ -89,10 +93,10 @@ def change_password(
     body: ChangePassword, request: Request, principal: SignedIn, context: InContext
 ) -> Response:
     """Set a new password; every session ends but this one, which gets another cookie."""
-    _check_password(context, principal, body.current)
+    check_password(context, principal, body.current)
     now, response = context.now(), Response(status_code=204)
     with writing(context.deps.database) as session:
-        row = _own(session, principal)
+        row = own(session, principal)
         accounts.set_password(session, row, body.new, must_change=False)
         set_cookie(request, response, open_for(session, row, now, "password-change", address_of(request)))
     return response
@@ -105,7 +109,7 @@ def set_second_factor(
     """Set up one-time codes; the code proves that the phone has the secret."""
     now = context.now()
     with writing(context.deps.database) as session:
-        row = _own(session, principal)
+        row = own(session, principal)
         second_factor.set_up(row, body.secret, body.code, now, context.sealer)
         note(session, now, row.id, "second-factor-set", target=row.id, address=address_of(request))
     return Response(status_code=204)
@@ -116,10 +120,10 @@ def remove_second_factor(
     body: RemoveSecondFactor, request: Request, principal: SignedIn, context: InContext
 ) -> Response:
     """Do without one-time codes, where the site allows it; the password is asked for once more."""
-    _check_password(context, principal, body.password)
+    check_password(context, principal, body.password)
     now = context.now()
     with writing(context.deps.database) as session:
-        row = _own(session, principal)
+        row = own(session, principal)
         row.totp_sealed = None
         note(session, now, row.id, "second-factor-removed", target=row.id, address=address_of(request))
     return Response(status_code=204)
@@ -167,18 +171,25 @@ def _invitation(request: Request, token: str, name: str, error: str | None) -> I
     )
 
 
-def _own(session: Session, principal: Principal) -> OperatorRow:
+def own(session: Session, principal: Principal) -> OperatorRow:
+    """The account of who asks."""
     row = session.get(OperatorRow, principal.operator_id)
     if row is None:
         raise NotFoundError
     return row
 
 
-def _check_password(context: InContext, principal: Principal, password: str) -> None:
-    """Raise unless this is the person's password; wrong tries count as they do at sign-in."""
+def check_password(context: InContext, principal: Principal, password: str | None) -> None:
+    """Raise unless this is the person's password; wrong tries count as they do at sign-in.
+
+    An account without a password (its owner signs in with the identity provider) needs none.
+    """
     with reading(context.deps.database) as session:
-        account = accounts.known(session, _own(session, principal).name)
-    right = accounts.password_is_right(account, password)
+        row = own(session, principal)
+        account = accounts.known(session, row.name)
+        if row.password_hash is None:
+            return
+    right = accounts.password_is_right(account, password or "")
     with writing(context.deps.database) as session:
         fits = accounts.note_try(session, account, right, context.now()) is not None
     if not fits:

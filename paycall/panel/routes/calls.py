@@ -109,6 +109,7 @@ async def create_payment(
         reference=body.reference,
         description=body.description,
         fields=body.fields,
+        caller_language=body.caller_language,
     )
     payment_id, fresh = await services.captures.create(call_id, new, idempotency_key, principal)
     response.status_code = 201 if fresh else 200

@@ -145,7 +145,7 @@ def invite_operator(operator_id: Id, request: Request, principal: SignedIn, cont
         row = _account(session, operator_id)
         if row.id == principal.operator_id:
             raise StateError("change your own password on your account's page")
-        row.totp_sealed = None
+        accounts.forget_factors(session, row)
         link = _link(request, accounts.invite(session, row, now))
         note(
             session, now, principal.operator_id, "operator-reset", target=row.id, address=address_of(request)

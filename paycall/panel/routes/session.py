@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from fastapi import APIRouter, Request, Response
 
 from paycall.panel.access import InContext, SignedIn
 from paycall.panel.roles import Principal
 from paycall.panel.schemas import Operator, Session, SignIn
+from paycall.panel.services.passkeys import Where
 from paycall.panel.services.sessions import COOKIE
 from paycall.panel.services.signing_in import sign_in, sign_out
 
@@ -18,13 +21,13 @@ def open_session(body: SignIn, request: Request, response: Response, context: In
     """Sign in with name and password; the answer sets the cookie."""
     principal, cookie = sign_in(context, body.name, body.password, body.code, address_of(request))
     set_cookie(request, response, cookie)
-    return Session(operator=_operator(principal))
+    return Session(operator=operator_view(principal))
 
 
 @router.get("/session", name="get_session")
 def get_session(principal: SignedIn) -> Session:
     """Who is signed in."""
-    return Session(operator=_operator(principal))
+    return Session(operator=operator_view(principal))
 
 
 @router.delete("/session", name="close_session", status_code=204)
@@ -52,12 +55,19 @@ def set_cookie(request: Request, response: Response, cookie: str) -> None:
     )
 
 
+def place_of(request: Request) -> Where:
+    """The panel as browsers know it: by the setting ``public_url``, else as this request calls it."""
+    url = urlsplit(request.app.state.context.deps.settings.public_url or str(request.base_url))
+    return Where(str(url.hostname), f"{url.scheme}://{url.netloc}")
+
+
 def address_of(request: Request) -> str:
     """Where the request came from, for the audit."""
     return request.client.host if request.client else ""
 
 
-def _operator(principal: Principal) -> Operator:
+def operator_view(principal: Principal) -> Operator:
+    """The person as the API shows it."""
     return Operator(
         id=principal.id,
         name=principal.name,

@@ -21,7 +21,7 @@ from paycall.domain.errors import InputError, NotAllowedError, NotFoundError
 from paycall.domain.ids import new_id
 from paycall.panel.roles import Role
 from paycall.panel.services.audit import PANEL, note
-from paycall.store.tables import InvitationRow, OperatorRow, SessionRow
+from paycall.store.tables import InvitationRow, OperatorRow, PasskeyRow, SessionRow
 
 MAX_TRIES = 10
 LOCKED_FOR = timedelta(minutes=30)
@@ -208,6 +208,12 @@ def set_password(session: Session, row: OperatorRow, password: str, *, must_chan
     end_sessions(session, row.id)
 
 
+def forget_factors(session: Session, row: OperatorRow) -> None:
+    """Whoever lost phone or key starts anew: no one-time codes, no passkeys."""
+    row.totp_sealed = None
+    session.execute(delete(PasskeyRow).where(PasskeyRow.operator_id == row.id))
+
+
 def end_sessions(session: Session, operator_id: str) -> None:
     """Sign the person out everywhere."""
     for found in session.scalars(select(SessionRow).where(SessionRow.operator_id == operator_id)):
@@ -248,7 +254,7 @@ def note_try(session: Session, account: Known, right: bool, now: datetime) -> Op
     row = session.get(OperatorRow, account.operator_id, with_for_update=True)
     if row is None or row.password_hash != account.password_hash:
         return None
-    if _is_locked(row, now):
+    if is_locked(row, now):
         raise LockedError
     if not right:
         row.failed_tries += 1
@@ -263,7 +269,8 @@ def note_try(session: Session, account: Known, right: bool, now: datetime) -> Op
     return row
 
 
-def _is_locked(row: OperatorRow, now: datetime) -> bool:
+def is_locked(row: OperatorRow, now: datetime) -> bool:
+    """Whether nobody signs in to the account now, whatever they know or have."""
     return row.locked or (row.locked_until is not None and row.locked_until > now)
 
 

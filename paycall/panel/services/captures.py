@@ -65,6 +65,7 @@ class NewPayment:
     reference: str = ""
     description: str = ""
     fields: Sequence[Field] = DEFAULT_FIELDS
+    caller_language: str = ""
 
     def digest(self, call_id: str) -> str:
         """A fingerprint, to tell the same request from another one under the same key."""
@@ -76,6 +77,7 @@ class NewPayment:
                 self.reference,
                 self.description,
                 [*self.fields],
+                *filter(None, [self.caller_language]),
             ]
         )
         return hashlib.sha256(text.encode()).hexdigest()
@@ -107,7 +109,7 @@ class CaptureService:
         await self._context.show_call(call_id, "call.claimed")
         await self._context.show_payment(payment_id)
         try:
-            await self._command(payment_id, call_id, in_order([*new.fields]))
+            await self._command(payment_id, call_id, in_order([*new.fields]), new.caller_language)
         except PaycallError as error:
             await self._give_up(payment_id, key, principal, error)
             raise
@@ -138,6 +140,7 @@ class CaptureService:
             description=new.description,
             fields=in_order([*new.fields]),
             stored=[],
+            caller_language=new.caller_language,
             refunded_minor=0,
             created_at=now,
             updated_at=now,
@@ -162,7 +165,7 @@ class CaptureService:
             raise InputError("name at least one field")
         wanted = [field.value for field in fields]
 
-        def prepare(session: Session) -> tuple[str, list[str], list[str]]:
+        def prepare(session: Session) -> tuple[str, list[str], list[str], str]:
             row = payment_for(session, payment_id, principal, for_change=True)
             if call_of(session, row).state == CallState.ENDED.value:
                 raise StateError("the call is over")
@@ -175,12 +178,12 @@ class CaptureService:
                 )  # fmt: skip
             row.fields = in_order([*row.fields, *taking])
             row.stored = [name for name in row.stored if name not in taking]
-            return row.call_id, taking, before
+            return row.call_id, taking, before, row.caller_language
 
-        call_id, taking, before = await self._context.write(prepare)
+        call_id, taking, before, language = await self._context.write(prepare)
         await self._context.show_payment(payment_id)
         try:
-            await self._command(payment_id, call_id, taking)
+            await self._command(payment_id, call_id, taking, language)
         except PaycallError:
             await self._restore(payment_id, before)
             raise
@@ -198,7 +201,7 @@ class CaptureService:
         await self._context.write(put_back)
         await self._context.show_payment(payment_id)
 
-    async def _command(self, payment_id: str, call_id: str, names: Sequence[str]) -> None:
+    async def _command(self, payment_id: str, call_id: str, names: Sequence[str], language: str) -> None:
         """Tell the cell, and the scripted caller of a test call."""
         calls = self._context.deps.calls
         fields = tuple(Field(name) for name in names)
@@ -207,18 +210,19 @@ class CaptureService:
             try:
                 await calls.capture_fields(call_id, payment_id, fields)
             except StateError:  # the cell ended the capture a moment ago
-                await calls.start_capture(call_id, payment_id, fields, self._rules())
+                await calls.start_capture(call_id, payment_id, fields, self._rules(language))
         else:
-            await calls.start_capture(call_id, payment_id, fields, self._rules())
+            await calls.start_capture(call_id, payment_id, fields, self._rules(language))
         await self._ask_scripted_caller(call_id, fields)
 
-    def _rules(self) -> CaptureRules:
+    def _rules(self, language: str) -> CaptureRules:
         settings = self._context.deps.settings
         return CaptureRules(
             first_key_s=settings.first_key_s,
             between_keys_s=settings.between_keys_s,
             attempts=settings.field_attempts,
             brands=settings.brands,
+            language=language,
         )
 
     async def _ask_scripted_caller(self, call_id: str, fields: Sequence[Field]) -> None:

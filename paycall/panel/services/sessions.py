@@ -29,11 +29,17 @@ def session_hash(cookie: str) -> str:
     return hashlib.sha256(cookie.encode("utf-8", "replace")).hexdigest()
 
 
-def open_session(session: Session, operator_id: str, now: datetime) -> str:
+def open_session(session: Session, operator_id: str, now: datetime, method: str = "password") -> str:
     """Make a session; gives the cookie."""
     cookie = secrets.token_urlsafe(32)
     session.add(
-        SessionRow(token_hash=session_hash(cookie), operator_id=operator_id, created_at=now, last_seen_at=now)
+        SessionRow(
+            token_hash=session_hash(cookie),
+            operator_id=operator_id,
+            created_at=now,
+            last_seen_at=now,
+            method=method,
+        )
     )
     session.execute(delete(SessionRow).where(SessionRow.created_at < now - _LONGEST))
     return cookie
@@ -60,13 +66,23 @@ def find_principal(
         return None
     if row.last_seen_at < now - idle and not _in_the_middle(session, operator.id):
         return None
-    return principal_of(operator, token_hash, second_factor), row.last_seen_at < now - _TOUCH_EVERY
+    return principal_of(
+        operator, token_hash, second_factor, row.method
+    ), row.last_seen_at < now - _TOUCH_EVERY
 
 
 def principal_of(
-    operator: OperatorRow, token_hash: str | None = None, second_factor: bool = False
+    operator: OperatorRow,
+    token_hash: str | None = None,
+    second_factor: bool = False,
+    method: str = "password",
 ) -> Principal:
-    """The person with the permissions of the role."""
+    """The person with the permissions of the role.
+
+    One-time codes are the second factor of a password. A passkey is two factors by itself, and an identity provider
+    asks for what its own site wants.
+    """
+    code_due = second_factor and method == "password" and operator.totp_sealed is None
     role = Role(operator.role)
     return Principal(
         id=operator.id,
@@ -77,7 +93,7 @@ def principal_of(
         theme=operator.theme,
         role=role,
         session_hash=token_hash,
-        unfinished=operator.must_change_password or (second_factor and operator.totp_sealed is None),
+        unfinished=operator.must_change_password or code_due,
     )
 
 

@@ -43,22 +43,25 @@ def sign_in(
             note(session, now, account.operator_id, "sign-in", result="refused", address=address)
         context.metrics.signed_in("refused")
     except accounts.LockedError as error:
-        _note_failure(context, account.operator_id, error, address)
+        note_refusal(context, account.operator_id, error, address)
         context.metrics.signed_in("locked")
         raise
     raise accounts.SignInError
 
 
-def _note_failure(context: Context, operator_id: str | None, error: PaycallError, address: str) -> None:
+def note_refusal(context: Context, operator_id: str | None, error: PaycallError, address: str) -> None:
+    """Write down that somebody was not let in."""
     with writing(context.deps.database) as session:
         note(session, context.now(), operator_id, "sign-in", result=error.code, address=address)
 
 
-def open_for(session: Session, row: OperatorRow, now: datetime, how: str, address: str) -> str:
+def open_for(
+    session: Session, row: OperatorRow, now: datetime, how: str, address: str, method: str = "password"
+) -> str:
     """Open a session for somebody whose identity was proven another way; gives the cookie."""
     row.last_sign_in_at = now
     note(session, now, row.id, how, address=address)
-    return open_session(session, row.id, now)
+    return open_session(session, row.id, now, method)
 
 
 def sign_out(context: Context, principal: Principal, address: str) -> None:
