@@ -25,7 +25,7 @@ from paycall.media.legs import KeyReport, Leg
 from paycall.media.link_codes import LinkCodes
 from paycall.media.masked_line import LineOwner, MaskedLine
 from paycall.media.operator_keys import OperatorKeys
-from paycall.media.outcomes import NO_REPLY, UNAVAILABLE, inbound_failure, outbound_failure
+from paycall.media.outcomes import OUR_OWN, UNAVAILABLE, inbound_failure, outbound_failure
 from paycall.media.sip_text import SipMessage, operator_in
 from paycall.media.transfer import Transfer
 from paycall.media.trunk import TrunkAccount
@@ -85,7 +85,7 @@ class Bridge:
         self._former: list[Leg] = []
         self._fallbacks = list(cell.settings.fallback_uris)
         self._routing: Timer | None = None
-        self._dialling = Dialling(cell.endpoint, cell.settings, self._not_reached)
+        self._dialling = Dialling(cell.endpoint, cell.settings, self.on_leg_gone)
         self._customer: Target | None = None
         self._reason: EndReason | None = None
         self.operator_keys = OperatorKeys(
@@ -288,26 +288,19 @@ class Bridge:
         ringing = leg is self.agent and self.state is CallState.RINGING and self._reason is None
         if ringing and self._customer is None and self._next_route():
             return
-        if status == NO_REPLY and not leg.replied:
-            status = UNAVAILABLE
-        reason, answer = self._why(leg, status)
+        silent = status in OUR_OWN and not leg.replied
+        reason, answer = self._why(leg, UNAVAILABLE if silent else status)
         self._reason = self._reason or reason
         self.line.caller_gone()
         others = self.legs
         for other in others:
             unanswered = other.incoming and not other.confirmed
             other.end(answer, _Q850_CAUSES.get(answer, 0)) if unanswered else other.end()
-        if any(other.alive for other in others if other is not leg):
+        if any(other.alive for other in others):
             # a peer that never answers the BYE must not keep the call on the screens
             self._endpoint.call_later(GIVE_UP_ON_PEER_S, self._ended)
         else:
             self._ended()
-
-    def _not_reached(self, leg: Leg, status: int) -> None:
-        """The leg was given up: PJSIP may still hold it, nobody waits for it."""
-        if leg.alive:
-            self._former.append(leg)
-        self.on_leg_gone(leg, status)
 
     def _next_route(self) -> bool:
         if not self._fallbacks or self.caller is None or not self.caller.alive:

@@ -1,8 +1,7 @@
 """Dials a leg and watches over it until it is answered.
 
 Rules: who rings too long is given up, and so is who says nothing at all: at once where the address refuses (ICMP),
-else after a time that is a setting. A leg that is given up may still hold its place in PJSIP, since SIP allows no
-CANCEL before a reply has come (RFC 3261, 9.1): ``on_failed`` is told all the same. Everything runs in the SIP thread.
+else after a time that is a setting. Everything runs in the SIP thread.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from paycall.settings import MediaSettings
 
 log = structlog.get_logger(__name__)
 
-NOT_FOUND, UNAVAILABLE = 404, 503
+NOT_FOUND = 404
 PROBE_AFTER_S = 0.5  # an INVITE that was answered by then needs no probe (RFC 3261: T1)
 PROBE_CHECKS_S = (0.05, 0.3)
 KEEP_ALIVE = b"\r\n\r\n"  # what every SIP port ignores (RFC 5626, 3.5.1)
@@ -43,7 +42,7 @@ class Dialling:
     Parameters
     ----------
     on_failed
-        The leg could not be dialled or does not exist, with a SIP status that says why.
+        The leg could not be dialled, with a SIP status: PJSIP will not tell of it.
     """
 
     def __init__(
@@ -94,12 +93,7 @@ class Dialling:
     def _silent(self, leg: Leg) -> None:
         if leg is self.leg and leg.alive and not leg.replied:
             log.info("leg_unreachable", reason="no reply")
-            self._give_up(leg)
-
-    def _give_up(self, leg: Leg) -> None:
-        self.stop()
-        leg.end()
-        self._on_failed(leg, UNAVAILABLE)
+            leg.end()
 
     def _probe(self, leg: Leg) -> None:
         """Ask the address itself: PJSIP's socket is not told of ICMP, one that is connected is."""
@@ -123,4 +117,4 @@ class Dialling:
             probe.close()
         if refused and leg is self.leg and leg.alive and not leg.replied:
             log.info("leg_unreachable", reason="refused", code=refused)
-            self._give_up(leg)
+            leg.end()

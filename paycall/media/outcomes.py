@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from paycall.domain.call import EndReason
 
-NO_REPLY = 408
 UNAVAILABLE = 503
+OUR_OWN = frozenset({408, 487})  # what PJSIP says of an INVITE that timed out, or that we took back
 _BUSY = frozenset({486, 600})
 _NO_ANSWER = frozenset({408, 480, 487})
 _DECLINED = frozenset({403, 603, 607, 608})

@@ -12,7 +12,7 @@ from tests.phones.site import Site
 @pytest.fixture(scope="module")
 def shared_site() -> Iterator[Site]:
     """One node with one cell for the tests of a module, that trusts the operator's header from both sides."""
-    with Site() as site:
+    with Site(operator_header_from=["agent", "caller"]) as site:
         yield site
 
 
