@@ -1,0 +1,121 @@
+"""Who has a call, told by SIP: headers that are trusted, transfers; and an agent that cannot be reached."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import pytest
+
+from paycall.domain.fields import Field
+from tests.phones import sipp
+from tests.phones.call import Call
+from tests.phones.rtp import RtpPort, Stream, free_port
+from tests.phones.site import Site
+
+NOTIFIED = (sipp.receive("NOTIFY"), sipp.message(sipp.ANSWER_OK))
+
+
+def test_the_agents_answer_and_the_callers_invite_name_the_operator(site: Site) -> None:
+    answering = sipp.agent(free_port()).replace(
+        "SIP/2.0 200 OK\n[last_Via:]", "SIP/2.0 200 OK\nX-Paycall-Operator: ben\n[last_Via:]", 1
+    )
+    call = Call(site, agent_scenario=answering, caller={"headers": "X-Paycall-Operator: 207"})
+    assert site.panel.wait("call.operator", call_id=call.call_id).operator == "ben"
+    assert site.panel.of_type("call.arrived", call.call_id)[0].operator == "207"
+    call.hang_up()
+
+
+def test_without_the_setting_nobody_is_believed() -> None:
+    with Site() as site:
+        answering = sipp.agent(free_port()).replace(
+            "SIP/2.0 200 OK\n[last_Via:]", "SIP/2.0 200 OK\nX-Paycall-Operator: ben\n[last_Via:]", 1
+        )
+        call = Call(site, agent_scenario=answering, caller={"headers": "X-Paycall-Operator: 207"})
+        assert site.panel.of_type("call.arrived", call.call_id)[0].operator == ""
+        call.hang_up()
+        assert not site.panel.of_type("call.operator")
+
+
+def test_a_blind_transfer_in_a_capture_follows_and_masks_the_new_phone_from_its_first_packet(
+    site: Site,
+) -> None:
+    """The old agent has hung up before the new phone, with early media, even rings."""
+    new_rtp, new_port = site.add(RtpPort()), free_port()
+    ringing = sipp.scenario(
+        "new",
+        sipp.receive("INVITE", 'rrs="true"', sipp.RTP_OF_PEER),
+        sipp.pause(400),
+        sipp.reply("183 Session Progress", sipp.sdp(new_rtp.port)),
+        sipp.pause(1500),
+        sipp.reply("200 OK", sipp.sdp(new_rtp.port), attributes='retrans="500"'),
+        sipp.receive("ACK"),
+        sipp.receive("BYE", 'timeout="60000"'),
+        sipp.message(sipp.ANSWER_OK),
+    )
+    new_phone = site.add(sipp.Sipp(ringing, new_port))
+    refer = sipp.agent_request("REFER", 2, headers=f"Refer-To: <sip:second@127.0.0.1:{new_port}>")
+    head = sipp.agent(free_port()).split('<recv request="BYE"')[0]
+    gone = sipp.pause(1500) + refer + sipp.receive("202") + "".join(NOTIFIED)
+    gone += sipp.agent_request("BYE", 3) + sipp.receive("200")
+    call = Call(site, agent_scenario=head + gone + '<Reference variables="1,2,3,4,5,6,7"/>\n</scenario>\n')
+    payment = call.capture(fields=[Field.CARD_NUMBER])
+    tones = Stream().silence(0.1).keys("4111111111111111#", 0.12, 0.1).silence(0.3)
+    new_phone.peer_rtp()
+    call.caller_plays(tones)  # from before its early media until after its answer
+    site.panel.wait("capture.completed", call_id=call.call_id)
+    assert site.vault.values(payment) == {Field.CARD_NUMBER: "4111111111111111"}
+    moved = site.panel.wait("call.transferred", call_id=call.call_id)
+    assert moved.agent_uri == f"sip:second@127.0.0.1:{new_port}"
+    heard = new_rtp.heard()
+    assert heard.packets > 100
+    assert heard.recovered() == ""
+    # the operator at the new phone can say so
+    link = "link_" + "a" * 22
+    site.panel.run(site.panel.hub.expect_link_code(link, "5150", 30.0))
+    new_rtp.play(
+        Stream(event_type=new_phone.peer_event_type()).silence(0.1).events("*95150").silence(0.3),
+        ("127.0.0.1", new_phone.peer_rtp()),
+    )
+    assert site.panel.wait("call.link-code", call_id=call.call_id).link_id == link
+    call.hang_up()
+    assert new_phone.wait(5.0) == 0, new_phone.errors()
+
+
+@pytest.mark.parametrize("listening", [False, True], ids=["closed-port", "silent-port"])
+def test_an_agent_that_cannot_be_reached_is_told_at_once(listening: bool) -> None:
+    """A closed port says so by ICMP; one that swallows everything is given up after the setting's time."""
+    silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    port = free_port()
+    if listening:
+        silent.bind(("127.0.0.1", port))
+    try:
+        with Site(agent_uri=f"sip:operator@127.0.0.1:{port}", reply_timeout_s=1.5) as site:
+            refused = sipp.scenario(
+                "caller", sipp.invite("49", sipp.sdp(free_port())), sipp.receive("100", 'optional="true"'),
+                sipp.receive("503"), sipp.in_dialog("ACK", "49", 1),
+            )  # fmt: skip
+            began = time.monotonic()
+            caller = site.add(sipp.Sipp(refused, free_port(), site.target))
+            ended = site.panel.wait("call.ended")
+            assert ended.reason == "unreachable"
+            assert time.monotonic() - began < (3.5 if listening else 2.0)
+            assert caller.wait(5.0) == 0, caller.errors()
+    finally:
+        silent.close()
+
+
+def test_the_next_route_is_tried_at_once_where_the_first_cannot_be_reached() -> None:
+    second_port = free_port()
+    with Site(
+        agent_uri=f"sip:operator@127.0.0.1:{free_port()}",
+        fallback_uris=[f"sip:second@127.0.0.1:{second_port}"],
+    ) as site:
+        second = site.add(sipp.Sipp(sipp.agent(free_port()), second_port))
+        time.sleep(0.3)
+        began = time.monotonic()
+        caller = site.add(sipp.Sipp(sipp.caller(free_port(), hold_ms=500), free_port(), site.target))
+        assert site.panel.wait("call.connected").agent_uri == f"sip:second@127.0.0.1:{second_port}"
+        assert time.monotonic() - began < 3.0
+        assert caller.wait(5.0) == 0, caller.errors()
+        assert second.wait(5.0) == 0, second.errors()
