@@ -183,6 +183,8 @@ class PaymentRow(Base):
     last4: Mapped[str | None]
     expiry: Mapped[str | None]
     code_expires_at: Mapped[datetime | None]
+    # Of what the caller is told; empty: the site's.
+    caller_language: Mapped[str] = mapped_column(String(8), default="")
     card_retry: Mapped[dict[str, Any] | None]
     decision_deadline: Mapped[datetime | None]
     settle_at: Mapped[datetime | None]

@@ -467,3 +467,28 @@ def test_with_manual_settlement_an_approval_can_be_voided(run: Run) -> None:
         assert (await anna.post(f"/api/v1/payments/{payment_id}/settle")).status_code == 409
 
     run(scenario, settlement="manual")
+
+
+def test_the_caller_is_told_in_the_language_that_the_payment_was_given(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        call_id = await world.cell.call_in()
+        payment = await new_payment(anna, call_id, caller_language="uk")
+
+        def language() -> str:
+            capture = world.cell.calls[call_id].capture
+            assert capture is not None
+            return capture.rules.language
+
+        assert language() == "uk"
+        await world.cell.end_capture(call_id, payment["id"])  # the operator unmasked, and starts again later
+        await anna.post(f"/api/v1/payments/{payment['id']}/capture", json={"fields": ["payment-card-number"]})
+        assert language() == "uk"
+        refused = await anna.post(
+            f"/api/v1/calls/{call_id}/payments",
+            json={"amount_minor": 100, "currency": "EUR", "caller_language": "xx"},
+            headers={"Idempotency-Key": "another-one"},
+        )
+        assert refused.status_code == 422
+
+    run(scenario)
