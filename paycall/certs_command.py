@@ -2,8 +2,9 @@
 
 ``init`` makes what is missing: the authorities ``server``, ``cell`` and ``panel`` (ten years) and a certificate
 for each of ``vault``, ``hub`` (both from ``server``), ``cell`` and ``panel`` (397 days). ``renew`` signs new ones
-under the same authorities; running processes take them for their next connection. ``status`` tells what ends when. Keys are ECDSA P-256,
-files of mode 0600. The authorities' keys (``ca-*.key``) are only needed here: keep them off the machines.
+under the same authorities; running processes take them for their next connection. ``status`` tells what ends when.
+Keys are ECDSA P-256, files of mode 0600. The authorities' keys (``ca-*.key``) are only needed here: keep them off
+the machines.
 """
 
 from __future__ import annotations
