@@ -2,10 +2,12 @@
 
 Sound runs through a delay line of 40 ms. Windows of 20 ms, one every 10 ms, are judged as they come
 in; what looks like a tone is replaced in the delay line, from before its onset to after its decay.
+Where sound comes in whole frames of 10 ms or more, 26 ms do: all windows of a frame are judged
+before any of its samples leaves, so that what leaves is the same.
 
 How a call uses one masker:
 
-* ``ToneMasker()`` starts engaged: it masks from its first sample, and its first 40 ms out are the
+* ``ToneMasker()`` starts engaged: it masks from its first sample, and its first ``delay_samples`` out are the
   replacement, faded into the delayed sound.
 * ``release()`` asks for the end. The delay line is dropped with a short crossfade to the live
   sound, in the next block in which nothing is being masked: a tone that still sounds is masked to
@@ -31,6 +33,7 @@ Replacement = Literal["silence", "comfort", "tone"]
 
 DELAY: Final = 320  # samples at 8 kHz: 40 ms
 _BACK: Final = WINDOW + 128  # muted at the first sign: its window, and 16 ms before it
+FRAMED_DELAY: Final = _BACK - BLOCK  # a frame's first window ends BLOCK samples after its start, or later
 _AHEAD: Final = 64  # muted beyond the end of a suspicious window: the next one may not see the rest
 _FADE_DOWN: Final = 16  # samples at 8 kHz: 2 ms
 _FADE_UP: Final = 40
@@ -50,6 +53,9 @@ class ToneMasker:
     replacement : {"silence", "comfort", "tone"}
         What is heard instead of a key: nothing, noise at the line's level, or one tone that is the
         same for every key.
+    frame_ms : int, optional
+        Sound comes in whole frames of so many ms, a multiple of 10: the delay line is 26 ms. Without,
+        blocks may have any length, and it is 40 ms.
 
     Attributes
     ----------
@@ -57,13 +63,19 @@ class ToneMasker:
         Samples replaced since the start or the last ``reset``.
     """
 
-    def __init__(self, sample_rate_hz: int = 8000, replacement: Replacement = "silence") -> None:
+    def __init__(
+        self, sample_rate_hz: int = 8000, replacement: Replacement = "silence", frame_ms: int | None = None
+    ) -> None:
         self.sample_rate_hz = check_rate(sample_rate_hz)
         if replacement not in ("silence", "comfort", "tone"):
             raise ValueError("replacement must be 'silence', 'comfort' or 'tone'")
         self.replacement: Replacement = replacement
         self._factor = self.sample_rate_hz // 8000
-        self.delay_samples = DELAY * self._factor
+        if frame_ms is not None and (frame_ms <= 0 or frame_ms * 8 % BLOCK):
+            raise ValueError("frame_ms must be a multiple of 10")
+        self._framed = frame_ms is not None
+        self._unit = (BLOCK if frame_ms is None else frame_ms * 8) * self._factor
+        self.delay_samples = (DELAY if frame_ms is None else FRAMED_DELAY) * self._factor
         self.reset()
 
     def reset(self) -> None:
@@ -105,17 +117,19 @@ class ToneMasker:
         Raises
         ------
         ValueError
-            Not one channel of int16; the masker is as before. A caller in a call then sends silence.
+            Not one channel of int16, or not whole frames; the masker is as before. A caller in a call then
+            sends silence.
         """
         samples = check_pcm(pcm)
+        if self._framed and samples.size % self._unit:
+            raise ValueError("samples must come in whole frames")
         if not self.engaged:
             self._last_heard = int(samples[-1]) if samples.size else self._last_heard
             return samples.copy()
         out = np.empty_like(samples)
-        step = BLOCK * self._factor
         done = 0
         while done < samples.size:
-            count = min(samples.size - done, step - self._position % step)
+            count = min(samples.size - done, self._unit - self._position % self._unit)
             out[done : done + count] = self._advance(samples[done : done + count])
             done += count
         if self._released and samples.size:
@@ -123,26 +137,35 @@ class ToneMasker:
         return out
 
     def _advance(self, samples: Pcm) -> Pcm:
-        """At most one step of 10 ms, so that what comes out depends on nothing that comes in later."""
-        self._position += samples.size
+        """At most one step of 10 ms, or one frame: what comes out depends on nothing that comes in later."""
         line = np.concatenate([self._line, samples])
-        window = self._window(line, samples)
-        suspicious = window is not None and self._suspicion.judge(window)
-        if suspicious:
-            back = _BACK if self._suspicion.fresh else WINDOW
-            self._mute(self._position - back * self._factor, self._position + _AHEAD * self._factor)
+        clean = []
+        for end, window in self._windows(line, samples):
+            if self._suspicion.judge(window):
+                back = _BACK if self._suspicion.fresh else WINDOW
+                self._mute(end - back * self._factor, end + _AHEAD * self._factor)
+            else:
+                clean.append(window)
+        self._position += samples.size
         out = self._render(line[: samples.size])
         self._line = line[samples.size :]
-        if window is not None and not suspicious and self.replacement == "comfort":
-            self._track_noise(window)  # after these samples are out: how blocks are cut must not be heard
+        if self.replacement == "comfort":
+            for window in clean:  # after these samples are out: how blocks are cut must not be heard
+                self._track_noise(window)
         return out
 
-    def _window(self, line: Pcm, samples: Pcm) -> Pcm | None:
-        """The last 20 ms at 8 kHz, if another step of 10 ms is complete."""
-        if self._halver is None:
-            return None if self._position % BLOCK else line[-WINDOW:]
-        self._narrow = np.concatenate([self._narrow, self._halver.process(samples[None])[0]])[-WINDOW:]
-        return None if self._position % (BLOCK * self._factor) else self._narrow
+    def _windows(self, line: Pcm, samples: Pcm) -> list[tuple[int, Pcm]]:
+        """The last 20 ms at 8 kHz at each step of 10 ms that ``samples`` complete, with its end in the stream."""
+        if self._halver is not None:
+            line = self._narrow = np.concatenate([self._narrow, self._halver.process(samples[None])[0]])
+        step = BLOCK * self._factor
+        first, last = self._position // step + 1, (self._position + samples.size) // step
+        found = []
+        for number in range(first, last + 1):
+            at = line.size - (self._position + samples.size - number * step) // self._factor
+            found.append((number * step, line[at - WINDOW : at]))
+        self._narrow = self._narrow[-WINDOW:]
+        return found
 
     def _mute(self, start: int, end: int) -> None:
         while self._muted and self._muted[-1][1] >= start:

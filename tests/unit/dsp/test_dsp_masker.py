@@ -173,3 +173,12 @@ def test_reset_forgets_everything():
 def test_an_unknown_replacement_is_refused():
     with pytest.raises(ValueError, match="replacement"):
         dsp.ToneMasker(replacement="music")
+
+
+def test_a_masker_of_whole_frames_takes_nothing_else():
+    masker = dsp.ToneMasker(frame_ms=20)
+    masker.process(voice(0.1))
+    with pytest.raises(ValueError, match="whole frames"):
+        masker.process(voice(0.1)[:161])
+    with pytest.raises(ValueError, match="multiple of 10"):
+        dsp.ToneMasker(frame_ms=15)
