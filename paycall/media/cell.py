@@ -180,7 +180,7 @@ class Cell:
             self._endpoint.post(self._drain)
         elif packet in (b"", pipes.STOP):
             self._loop.remove_reader(self._node.fileno())
-            self._endpoint.post(self._stop)
+            self._endpoint.post(partial(self._stop, EndReason.FAILED if packet else EndReason.CELL_LOST))
 
     def _drain(self) -> None:
         """Take no new call; end when the last one has ended."""
@@ -189,10 +189,10 @@ class Cell:
         if not self._bridges:
             self._endpoint.stop()
 
-    def _stop(self) -> None:
+    def _stop(self, reason: EndReason) -> None:
         self._draining = True
         for bridge in list(self._bridges.values()):
-            bridge.hang_up(EndReason.FAILED)
+            bridge.hang_up(reason)
         self._endpoint.call_later(0.3, self._endpoint.stop)
 
     def _beat(self) -> None:

@@ -157,3 +157,11 @@ def test_cell_killed(seat: Desk, call: Phones, moment: str) -> None:
         seat.payment(payment_id, "cancelled")  # there is nobody left to key it
     call.call(seat.stack.sip_uris[0])
     assert seat.call()["id"] != connected["id"]
+
+
+def test_the_whole_node_killed_its_calls_are_told_as_lost(seat: Desk, call: Phones) -> None:
+    """The last one: the supervisor starts another node."""
+    lost = seat.call()
+    seat.kill(seat.process("media"))
+    ended = seat.call("ended")
+    assert (ended["id"], ended["end_reason"]) == (lost["id"], "cell-lost")
