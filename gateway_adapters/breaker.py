@@ -146,13 +146,14 @@ class GuardedAcquirer:
             raise NotSentError("the acquirer has not answered lately and is left alone for a moment")
         try:
             answer = await self._observed(operation, call())
-        except (NotSentError, NoAnswerError, asyncio.CancelledError):
-            # cancelled: whoever asked has a time limit of their own
-            if breaker.failed(self._clock()):
+        except BaseException as error:
+            # Whatever else went wrong - a time limit of whoever asked, an adapter's own mistake - is no answer: a
+            # probe that ended so must not leave the breaker waiting for it.
+            refused = isinstance(error, AcquirerFault) and not isinstance(error, NotSentError | NoAnswerError)
+            if refused:
+                breaker.answered()  # a refusal is an answer
+            elif breaker.failed(self._clock()):
                 self._note("acquirer_left_alone", acquirer=self.name, name=operation)
-            raise
-        except AcquirerFault:
-            breaker.answered()  # a refusal is an answer
             raise
         breaker.answered()
         return answer

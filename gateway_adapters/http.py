@@ -19,6 +19,10 @@ import httpx
 
 from paycall.domain.errors import AcquirerFault, NoAnswerError, NotSentError, RefusedRequestError
 
+# More than any answer that we ask for; a list of a hundred payments is a tenth of it.
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+# Beyond any amount of money; what is made of it in minor units has to fit a database column of 64 bits.
+_MAX_INT = 10**15
 _NEVER_OPENED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
 
@@ -45,7 +49,8 @@ class HttpExchange:
     ) -> None:
         self._client = httpx.AsyncClient(
             base_url=url,
-            headers=dict(headers),
+            # Not packed: what is unpacked can be a thousand times what came.
+            headers={"Accept-Encoding": "identity", **headers},
             timeout=httpx.Timeout(read_s, connect=connect_s, pool=connect_s),
             # An idle connection that the other side is about to close loses a request with no answer,
             # so ours are given up first.
@@ -72,20 +77,28 @@ class HttpExchange:
         NotSentError
             No connection.
         NoAnswerError
-            Anything after that: a time-out, a broken connection, a protocol error.
+            Anything after that: a time-out, a broken connection, a protocol error, an answer of more than
+            ``MAX_ANSWER_BYTES``.
         """
         try:
-            response = await self._client.request(
+            async with self._client.stream(
                 method,
                 path,
                 json=json_body,
                 data=form,
                 params=params,
                 headers=dict(headers or {}),
-            )
-            return _answer(response.status_code, response.content)
+            ) as response:
+                content = bytearray()
+                async for part in response.aiter_raw():
+                    content += part
+                    if len(content) > MAX_ANSWER_BYTES:
+                        break
+                else:
+                    return _answer(response.status_code, bytes(content))
+            fault: AcquirerFault = NoAnswerError()
         except _NEVER_OPENED:
-            fault: AcquirerFault = NotSentError()
+            fault = NotSentError()
         except httpx.HTTPError:
             fault = NoAnswerError()
         raise fault
@@ -109,18 +122,19 @@ def fault_of(answer: Answer) -> AcquirerFault:
 
 
 def text_of(body: Mapping[str, Any], name: str) -> str | None:
-    """A text or whole number of an answer, as text; None for anything else, and for what is absurdly long."""
+    """A text or whole number of an answer, as text; None for anything else, and for what no database would keep."""
     value = body.get(name)
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     text = str(value)
-    return text if 0 < len(text) <= 255 else None
+    return text if 0 < len(text) <= 255 and text.isprintable() else None
 
 
 def int_of(body: Mapping[str, Any], name: str) -> int | None:
-    """A whole number of an answer; None for anything else."""
+    """A whole number of an answer; None for anything else, and for what no amount can be."""
     value = body.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    fits = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_INT
+    return value if fits else None
 
 
 def _answer(status: int, content: bytes) -> Answer:

@@ -65,7 +65,7 @@ def events_of(key: Secret, body: bytes) -> list[WebhookEvent]:
     """
     try:
         items = [entry["NotificationRequestItem"] for entry in json.loads(body)["notificationItems"]]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise InputError("the webhook is not Adyen's") from None
     for item in items:
         if not isinstance(item, dict) or not _signed(key, item):
@@ -80,14 +80,18 @@ def signature(key: Secret, item: Mapping[str, Any]) -> str:
     parts = [str(item.get(name, "")) for name in _SIGNED]
     parts += [str(money.get("value", "")), str(money.get("currency", ""))]
     parts += [str(item.get("eventCode", "")), str(item.get("success", ""))]
-    digest = hmac.new(binascii.unhexlify(key.expose()), ":".join(parts).encode(), hashlib.sha256).digest()
+    digest = hmac.new(
+        binascii.unhexlify(key.expose()), ":".join(parts).encode("utf-8", "replace"), hashlib.sha256
+    ).digest()
     return base64.b64encode(digest).decode()
 
 
 def _signed(key: Secret, item: Mapping[str, Any]) -> bool:
     extra = item.get("additionalData")
     given = extra.get("hmacSignature") if isinstance(extra, dict) else None
-    return isinstance(given, str) and hmac.compare_digest(given.encode(), signature(key, item).encode())
+    return isinstance(given, str) and hmac.compare_digest(
+        given.encode("utf-8", "replace"), signature(key, item).encode()
+    )
 
 
 def _event(item: Mapping[str, Any]) -> WebhookEvent:
@@ -132,6 +136,7 @@ def _authorization(item: Mapping[str, Any], reference: str | None, success: bool
         reference,
         authorization_code=text_of(more, "authCode"),
         approved_minor=from_wire(value, currency, wire.EXPONENTS),
+        approved_currency=currency,
     )
 
 

@@ -109,6 +109,7 @@ def payment_result(body: Mapping[str, Any]) -> AuthorizationResult:
         avs_result=text_of(checks, "avs_check"),
         code_result=text_of(checks, "cvv_check"),
         approved_minor=from_wire(amount, currency, EXPONENTS),
+        approved_currency=currency,
     )
 
 
@@ -124,7 +125,7 @@ def error_result(body: Mapping[str, Any]) -> AuthorizationResult | None:
     """A decline, if the error is about what the caller keyed; None for any other."""
     codes = body.get("error_codes")
     for code in codes if isinstance(codes, list) else []:
-        if code in _KEYED_WRONG:
+        if isinstance(code, str) and code in _KEYED_WRONG:
             decline = replace(decline_for(PAYCALL, _KEYED_WRONG[code]), raw_code=code)
             return AuthorizationResult(Outcome.DECLINED, NAME, decline=decline)
     return None

@@ -12,7 +12,7 @@ from typing import Any
 from gateway_adapters.http import text_of
 from paycall.domain.authorization import AuthorizationRequest, AuthorizationResult, Outcome
 from paycall.domain.card_ports import Card
-from paycall.domain.declines import System, decline_for
+from paycall.domain.declines import CodeKind, System, decline_for, is_known, kind_of
 
 NAME = "generic"
 _NO_ERROR = (None, "", "null", "0")
@@ -47,10 +47,15 @@ def charge_result(
 ) -> AuthorizationResult:
     """What the answer says; ``codes`` is whose error codes the endpoint uses."""
     charge_id, error = text_of(body, "charge_id"), text_of(body, "error_code")
-    if charge_id not in (None, "null") and error in _NO_ERROR:
+    unreadable = error is None and body.get("error_code") not in _NO_ERROR
+    if charge_id not in (None, "null") and error in _NO_ERROR and not unreadable:
         return AuthorizationResult(
             Outcome.APPROVED, NAME, charge_id, approved_minor=request.money.amount_minor
         )
-    if charge_id in (None, "null") and error is not None and error not in _NO_ERROR:
+    # "Too late", "system error" say that there was an error, not that there was no charge.
+    declines = error is not None and (
+        not is_known(codes, error) or kind_of(codes, error) is CodeKind.DECLINED
+    )
+    if charge_id in (None, "null") and error not in _NO_ERROR and error is not None and declines:
         return AuthorizationResult(Outcome.DECLINED, NAME, decline=decline_for(codes, error))
     return AuthorizationResult(Outcome.UNKNOWN, NAME)

@@ -96,7 +96,11 @@ class HostLink:
                 raise NotSentError from None
             self._writer = writer
             self._tasks = [asyncio.create_task(self._read(reader, writer))]
-            await self._sign_on(writer)
+            try:
+                await self._sign_on(writer)
+            except BaseException:  # who asked may have given up: a line that is not signed on is of no use
+                self._drop(writer)
+                raise
             self._tasks.append(asyncio.create_task(self._echo(writer)))
             return writer
 
@@ -107,10 +111,8 @@ class HostLink:
         except NoAnswerError:
             answer = None
         if answer is None:
-            self._drop(writer)
             raise NotSentError  # only the sign-on went out, and that charges nothing
         if answer.get("39") != "00":
-            self._drop(writer)
             raise RefusedRequestError("the host refused our sign-on")
 
     async def _exchange(self, writer: asyncio.StreamWriter, message: Message) -> Message:

@@ -164,10 +164,12 @@ def authorization_result(
             code_result=code_result,
             decline=decline_for(ISO8583, code, _tagged(answer, terminal.fields.advice)),
         )
-    approved = {CodeKind.APPROVED: request.money.amount_minor, CodeKind.PARTLY_APPROVED: 0}.get(kind, 0)
-    if answer.get("4", "").isdigit() and kind is CodeKind.PARTLY_APPROVED:
-        approved = int(answer["4"])
-    if not approved:
+    asked = request.money.amount_minor
+    told = answer.get("4", "")
+    approved = int(told) if told.isdecimal() else asked if kind is CodeKind.APPROVED else 0
+    other_currency = answer.get("49") not in (None, numeric(request.money.currency))
+    clear = kind in (CodeKind.APPROVED, CodeKind.PARTLY_APPROVED) and 0 < approved <= asked
+    if other_currency or not clear:
         return AuthorizationResult(Outcome.UNKNOWN, NAME, reference)
     return AuthorizationResult(
         Outcome.APPROVED,

@@ -117,6 +117,7 @@ def intent_result(intent: Mapping[str, Any]) -> AuthorizationResult:
             avs_result=text_of(checks, "address_postal_code_check"),
             code_result=text_of(checks, "cvc_check"),
             approved_minor=from_wire(amount if held is None else held, currency, EXPONENTS),
+            approved_currency=currency,
         )
     if status == "canceled":
         return AuthorizationResult(Outcome.REVERSED, NAME, reference)

@@ -52,7 +52,8 @@ class AuthorizationResult:
 
     ``acquirer_reference`` is the acquirer's name for the authorization, ``authorization_code`` the issuer's six
     characters, ``avs_result`` and ``code_result`` the raw answers on address and security code.
-    ``decline`` is given exactly when the outcome is declined.
+    ``decline`` is given exactly when the outcome is declined. ``approved_currency`` is the currency of
+    ``approved_minor`` where the answer names one: an approval in another than was asked for is not understood.
     """
 
     outcome: Outcome
@@ -63,6 +64,7 @@ class AuthorizationResult:
     code_result: str | None = None
     decline: Decline | None = None
     approved_minor: int | None = None
+    approved_currency: str | None = None
 
     def __post_init__(self) -> None:
         if (self.decline is not None) != (self.outcome is Outcome.DECLINED):

@@ -128,7 +128,7 @@ def answered(attempt: Attempt, result: AuthorizationResult) -> Attempt:
         return _closed(replace(done, reversal="done" if attempt.reversal else None))
     if result.outcome is Outcome.REVERSED:
         return reversed_(told)
-    if result.outcome is not Outcome.APPROVED:
+    if result.outcome is not Outcome.APPROVED or result.approved_currency not in (None, attempt.currency):
         return replace(told, state="unknown")
     if result.approved_minor is not None and result.approved_minor < attempt.amount_minor:
         partial = json.dumps(decline_to_json(decline_for("iso8583_de39", "51")))

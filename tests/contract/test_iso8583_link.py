@@ -126,6 +126,20 @@ def test_many_requests_share_one_connection_and_get_their_own_answers() -> None:
     assert host.kinds().count("0800001") == 1, "signed on once"
 
 
+def test_a_caller_who_gives_up_during_the_sign_on_leaves_no_half_open_line() -> None:
+    async def work(acquirer: Iso8583Acquirer, host: Host) -> None:
+        host.signs_on = False
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await acquirer.authorize(order(), CARD)
+        host.signs_on = True
+        assert (await acquirer.authorize(order(), CARD)).outcome is Outcome.APPROVED
+
+    host = with_host(approve, work)
+    assert host.connections == 2
+    assert host.kinds()[-2:] == ["0800001", "0100"], "signed on before anything else"
+
+
 def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_ones() -> None:
     late: list[dict[str, str]] = []
 

@@ -113,6 +113,18 @@ def test_one_probe_after_the_pause_decides() -> None:
     assert site.authorize() is APPROVED
 
 
+def test_a_probe_that_ends_in_an_adapters_own_mistake_is_not_the_last() -> None:
+    site = Site()
+    site.fail(NoAnswerError(), FAILURES_TO_OPEN)
+    site.now = OPEN_S
+    site.there.does = TypeError("a mistake of the adapter's")
+    with pytest.raises(TypeError):
+        site.authorize()
+    site.now = 2 * OPEN_S
+    site.there.does = APPROVED
+    assert site.authorize() is APPROVED
+
+
 def test_only_one_probe_at_a_time() -> None:
     site = Site()
     site.fail(NoAnswerError(), FAILURES_TO_OPEN)

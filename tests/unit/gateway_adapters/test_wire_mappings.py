@@ -14,6 +14,7 @@ from gateway_adapters.adyen import wire as adyen
 from gateway_adapters.amounts import from_wire, to_wire
 from gateway_adapters.checkout_com import wire as checkout_com
 from gateway_adapters.generic import wire as generic
+from gateway_adapters.http import int_of, text_of
 from gateway_adapters.iso8583 import wire as iso8583
 from gateway_adapters.iso8583.codec import Codec, MalformedError
 from gateway_adapters.iso8583.currencies import NUMERIC
@@ -98,6 +99,12 @@ def test_a_plain_approval(name: str) -> None:
         ("checkout_com", {"status": "Card Verified"}),
         ("generic", {"charge_id": None}),
         ("generic", {"error_code": "05"}),
+        *(("generic", {"error_code": odd}) for odd in ({}, 1.5, ["05"], True, "5" * 300)),
+        ("generic", {"charge_id": None, "error_code": "68"}),
+        ("iso8583", {"49": "392"}),
+        ("iso8583", {"4": "000000004201"}),
+        ("iso8583", {"4": "000000000000"}),
+        ("stripe", {"amount_capturable": 10**30, "amount": 10**30}),
         ("iso8583", {"39": "68"}),
         ("iso8583", {"39": "ZZ"}),
         ("iso8583", {"39": ""}),
@@ -108,6 +115,25 @@ def test_a_plain_approval(name: str) -> None:
 def test_what_is_not_a_clear_answer_is_unknown(name: str, change: dict[str, Any]) -> None:
     read, body = READERS[name]
     assert read(body | change).outcome is Outcome.UNKNOWN
+
+
+def test_a_part_of_the_amount_is_told_whatever_the_code() -> None:
+    read, body = READERS["iso8583"]
+    assert [read(body | {"39": code, "4": "000000001000"}).approved_minor for code in ("00", "10")] == [
+        1000
+    ] * 2
+
+
+@pytest.mark.parametrize("name", ["stripe", "checkout_com"])
+def test_the_currency_of_an_approval_is_told(name: str) -> None:
+    read, body = READERS[name]
+    assert read(body | {"currency": "jpy" if name == "stripe" else "JPY"}).approved_currency == "JPY"
+
+
+def test_an_answer_gives_no_text_that_a_database_would_refuse() -> None:
+    assert [text_of({"id": odd}, "id") for odd in ("\ud800", "a\x00b", "x" * 256, 1.5)] == [None] * 4
+    assert text_of({"id": 17}, "id") == "17"
+    assert int_of({"amount": 10**19}, "amount") is None
 
 
 @given(name=st.sampled_from(sorted(READERS)), data=st.data())
@@ -162,6 +188,7 @@ class TestDeclines:
         assert wrong.decline is not None
         assert wrong.decline.reason == "wrong_number"
         assert checkout_com.error_result({"error_codes": ["currency_invalid"]}) is None
+        assert checkout_com.error_result({"error_codes": [{"card_number_invalid": 1}]}) is None
         keyed = adyen.error_result({"errorCode": "103"})
         assert keyed is not None
         assert keyed.decline is not None
