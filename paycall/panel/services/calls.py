@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from paycall.control import messages as m
-from paycall.domain.call import CallEvent, CallState, EndReason, next_state
+from paycall.domain.call import CallEvent, CallState, Direction, EndReason, next_state
 from paycall.domain.errors import PaycallError
 from paycall.domain.payment import PaymentEvent
 from paycall.panel.services.audit import PANEL, note
@@ -56,7 +56,7 @@ class CallService:
 
     async def arrived(self, sender_id: str, event: m.CallArrived) -> None:
         """A caller leg exists."""
-        owner_id = self._test_calls.owner_of(event.test_call_id)
+        owner_id = self._test_calls.arrived(event.test_call_id)
 
         def record(session: Session) -> bool:
             known = session.get(CallRow, event.call_id)
@@ -69,7 +69,8 @@ class CallService:
 
         if await self._context.write(record):
             await self._context.show_call(event.call_id, "call.arrived")
-        self._context.tasks.start(self._route(event), f"route:{event.call_id}", once=True)
+        if event.direction is Direction.INBOUND:
+            self._context.tasks.start(self._route(event), f"route:{event.call_id}", once=True)
 
     async def _route(self, event: m.CallArrived) -> None:
         agent_uri = await self._test_calls.agent_uri(event.test_call_id)

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from paycall.domain.call import CallState
 from paycall.domain.errors import (
+    CaptureSequenceError,
     InputError,
     LinkError,
     NotFoundError,
@@ -99,6 +100,7 @@ class CaptureService:
         """
         if not new.fields:
             raise InputError("a payment needs at least one field")
+        _check_sequence([*new.fields], stored=())
         insert = partial(self._insert, call_id=call_id, new=new, key=key, principal=principal)
         try:
             payment_id, fresh = await self._context.write(insert)
@@ -171,6 +173,7 @@ class CaptureService:
                 raise StateError("the call is over")
             before = list(row.stored)
             taking = fields_to_take(row, wanted)
+            _check_sequence(taking, stored=row.stored)
             if row.state != PaymentState.CAPTURING.value:
                 move(
                     session, row, PaymentEvent.CAPTURE_STARTED, self._context.now(), by=principal.id,
@@ -307,6 +310,18 @@ class CaptureService:
             except VaultError:
                 await asyncio.sleep(pause_s)
         _log.warning("vault_drop_failed", payment_id=payment_id)
+
+
+def _check_sequence(taking: Sequence[str], stored: Sequence[str]) -> None:
+    """The vault keeps a security code only beside its card number.
+
+    Raises
+    ------
+    CaptureSequenceError
+        The code would come before the number.
+    """
+    if Field.SECURITY_CODE in taking and Field.CARD_NUMBER not in (*taking, *stored):
+        raise CaptureSequenceError
 
 
 def _test_call_id(session: Session, call_id: str) -> str | None:

@@ -14,6 +14,8 @@ from paycall.panel.services.context import Context
 _log = structlog.get_logger(__name__)
 # A cell waits half a second for its route; a scripted phone that takes longer loses the call to the default.
 _ROUTE_WAIT_S = 5.0
+# A scripted caller whose call has not come by then never will: the line was lost before it reached the panel.
+ARRIVES_WITHIN_S = 15.0
 
 
 class TestCallService:
@@ -25,6 +27,7 @@ class TestCallService:
         self._context = context
         self._uris: dict[str, asyncio.Future[str]] = {}
         self._owners: dict[str, str] = {}
+        self._arrived: set[str] = set()
 
     async def start(self, principal: Principal) -> str:
         """Start a scripted call to this operator; gives its id.
@@ -49,16 +52,27 @@ class TestCallService:
             uri.cancel()
             self.forget(test_call_id)
             raise
+        self._context.tasks.start(self._expect(test_call_id), f"test-call-arrival:{test_call_id}")
         return test_call_id
+
+    async def _expect(self, test_call_id: str) -> None:
+        await asyncio.sleep(ARRIVES_WITHIN_S)
+        if test_call_id in self._owners and test_call_id not in self._arrived:
+            _log.warning("test_call_never_arrived")
+            self.over(test_call_id)
 
     def forget(self, test_call_id: str) -> None:
         """The test call is not there any more."""
         self._owners.pop(test_call_id, None)
         self._uris.pop(test_call_id, None)
+        self._arrived.discard(test_call_id)
 
-    def owner_of(self, test_call_id: str | None) -> str | None:
-        """The operator who started it."""
-        return self._owners.get(test_call_id) if test_call_id else None
+    def arrived(self, test_call_id: str | None) -> str | None:
+        """The call is there; gives the operator who started it."""
+        if test_call_id is None or test_call_id not in self._owners:
+            return None
+        self._arrived.add(test_call_id)
+        return self._owners[test_call_id]
 
     async def agent_uri(self, test_call_id: str | None) -> str:
         """Where the call is to be routed: the scripted phone, or "" for the default route."""
