@@ -279,8 +279,12 @@ class Cell:
         return len(self._bridges) >= self._settings.calls_per_cell or self._slots_used() + 2 > MAX_SIP_CALLS
 
     def _slots_used(self) -> int:
-        """PJSIP's calls, counting the agent's leg of a call that has none yet."""
-        return sum(max(len(bridge.legs), 2) for bridge in self._bridges.values()) + len(self._refused)
+        """PJSIP's calls, counting the agent's leg of a call that has none yet.
+
+        One that was hung up before its peer ever answered is held by PJSIP for half a minute more.
+        """
+        running = sum(max(len(bridge.legs), 2) for bridge in self._bridges.values()) + len(self._refused)
+        return max(running, len(self._endpoint.held_calls))
 
     def _has_free_slot(self) -> bool:
         return self._slots_used() < MAX_SIP_CALLS

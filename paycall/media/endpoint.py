@@ -87,6 +87,7 @@ class SipEndpoint:
     def __init__(self, config: EndpointConfig) -> None:
         self.config = config
         self.account: pj.Account | None = None
+        self.held_calls: set[object] = set()  # legs whose call PJSIP holds, also when their bridge has ended
         self._jobs: deque[Job] = deque()
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()

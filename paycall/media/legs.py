@@ -87,6 +87,8 @@ class Leg(pj.Call):  # type: ignore[misc]
         self.alive = True
         self.confirmed = False
         self.dialog: Dialog | None = None
+        if self.incoming:
+            endpoint.held_calls.add(self)
 
     # ---- what the owner asks -----------------------------------------------------------------------------
 
@@ -152,6 +154,7 @@ class Leg(pj.Call):  # type: ignore[misc]
     def onCallState(self, prm: pj.OnCallStateParam) -> None:  # noqa: ARG002
         info = self.getInfo()
         if info.state == pj.PJSIP_INV_STATE_DISCONNECTED:
+            self._endpoint.held_calls.discard(self)
             if self.alive:
                 self.alive = False
                 # pjsua2's destructor hangs up whatever call has the slot by then: the C++ part is never destroyed.
@@ -160,6 +163,8 @@ class Leg(pj.Call):  # type: ignore[misc]
                 self._observer.on_dialog(self)
                 self._endpoint.keep_for_a_while(self)
                 self._observer.on_leg_gone(self, info.lastStatusCode)
+        elif info.state == pj.PJSIP_INV_STATE_CALLING:
+            self._endpoint.held_calls.add(self)
         elif info.state == pj.PJSIP_INV_STATE_CONFIRMED:
             self.confirmed = True
             self._observer.on_leg_confirmed(self)
