@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from paycall.domain.call import CallState, Direction, EndReason
 from paycall.domain.errors import PaycallError, StateError
 from paycall.domain.ids import new_id
-from paycall.panel.rate_limit import RateLimit
+from paycall.panel.rate_limit import RateLimit, TooManyError
 from paycall.panel.roles import Principal
 from paycall.panel.services.audit import note
 from paycall.panel.services.calls import CallService
@@ -31,14 +31,6 @@ class NoPhoneError(StateError):
     text = "your account has no phone; an administrator can enter one"
 
 
-class TooManyCallsError(StateError):
-    """Dialled too often."""
-
-    code = "too-many-calls"
-    text = "too many calls were dialled just now; try again in a minute"
-    http_status = 429
-
-
 class DiallingService:
     """Dials out for operators."""
 
@@ -53,14 +45,16 @@ class DiallingService:
         Raises
         ------
         StateError
-            No phone, no trunk, no free line, or too many calls.
+            No phone, no trunk, or no free line.
+        TooManyError
+            Dialled too often.
         InputError
             The trunk's settings do not allow the number.
         """
         if principal.operator_id is None:
             raise NoPhoneError
         if not self._dialled.allows(principal.operator_id, self._context.deps.clock.monotonic()):
-            raise TooManyCallsError
+            raise TooManyError
         call_id, operator_id = new_id("call"), principal.operator_id
 
         def record(session: Session) -> str:

@@ -17,7 +17,7 @@ from paycall.control import messages as m
 from paycall.domain.call import CallState
 from paycall.domain.errors import StateError
 from paycall.domain.ids import new_id
-from paycall.panel.rate_limit import RateLimit
+from paycall.panel.rate_limit import RateLimit, TooManyError
 from paycall.panel.roles import Principal
 from paycall.panel.services.audit import note
 from paycall.panel.services.context import Context
@@ -29,14 +29,6 @@ _log = structlog.get_logger(__name__)
 CODE_S = 60.0
 _MOST_CODES = 500  # of ten thousand: a guess stays a guess
 _SITE = "site"
-
-
-class TooManyCodesError(StateError):
-    """Asked for too often, or too many operators at once."""
-
-    code = "too-many-link-codes"
-    text = "there are too many link codes just now; try again in a minute"
-    http_status = 429
 
 
 @dataclass(frozen=True)
@@ -62,14 +54,16 @@ class LinkingService:
         Raises
         ------
         StateError
-            If nobody is there to take a call, or codes were asked for too often.
+            If nobody is there to take a call.
+        TooManyError
+            If codes were asked for too often, or by too many at once.
         """
         if principal.operator_id is None:
             raise StateError("only a person can take a call")
         now_s = self._context.deps.clock.monotonic()
         self._forget_late(now_s)
         if len(self._codes) >= _MOST_CODES or not self._asked.allows(principal.operator_id, now_s):
-            raise TooManyCodesError
+            raise TooManyError
         for former in [
             name for name, each in self._codes.items() if each.operator_id == principal.operator_id
         ]:

@@ -20,12 +20,20 @@ from paycall.control.messages import (
     CallEnded,
     CallSnapshot,
     Event,
+    ExpectLinkCode,
     FieldProgress,
     Hello,
     StartCapture,
 )
 from paycall.domain.call import Direction, EndReason
-from paycall.domain.errors import LinkError, NotFoundError, StateError
+from paycall.domain.errors import (
+    CaptureSequenceError,
+    LinkError,
+    NotFoundError,
+    NoTrunkError,
+    NumberNotAllowedError,
+    StateError,
+)
 from paycall.domain.fields import CaptureError, Field
 from paycall.domain.ids import new_id
 from paycall.domain.ports import CaptureRules
@@ -50,6 +58,7 @@ class Cell:
     def __init__(self, path: Path) -> None:
         self.sender_id, self.boot_id = new_id("cell"), new_id("boot")
         self.calls: tuple[CallSnapshot, ...] = ()
+        self.capacity = 2
         self.commands: list[AnyCommand] = []
         self.refuse: Exception | None = None
         self.link = ControlLink(f"unix:{path}", self.hello, self.on_command)
@@ -61,6 +70,7 @@ class Cell:
             kind="cell",
             node_id=new_id("node"),
             version="1",
+            capacity=self.capacity,
             calls=self.calls,
         )
 
@@ -184,6 +194,10 @@ def test_commands_are_carried_out_once_refused_by_name_and_time_out() -> None:
             cell.refuse = StateError()
             with pytest.raises(StateError):
                 await panel.hub.end_capture(CALL, PAYMENT)
+            for refusal in (CaptureSequenceError, NoTrunkError, NumberNotAllowedError):
+                cell.refuse = refusal()
+                with pytest.raises(refusal):
+                    await panel.hub.start_capture(CALL, PAYMENT, [Field.CARD_NUMBER], CaptureRules())
             cell.refuse = RuntimeError("4111111111111111")
             with pytest.raises(LinkError) as failure:
                 await panel.hub.end_capture(CALL, PAYMENT)
@@ -198,6 +212,30 @@ def test_commands_are_carried_out_once_refused_by_name_and_time_out() -> None:
             cell.link._take(command)
             await asyncio.sleep(0.1)
             assert len(cell.commands) == before + 1
+
+    run(story)
+
+
+def test_a_call_is_dialled_by_a_cell_with_room_and_codes_go_to_all_cells() -> None:
+    async def story(path: Path) -> None:
+        full, refusing, free, panel = Cell(path), Cell(path), Cell(path), Panel()
+        full.capacity, refusing.capacity, free.capacity = 0, 2, 2
+        refusing.refuse = StateError()
+        async with panel.hub.serve(f"unix:{path}"), full.running(), refusing.running(), free.running():
+            await panel.seen(Hello, count=3)
+            for _ in range(2):  # whichever is asked first
+                await panel.hub.dial_out(new_id("call"), "sip:anna@127.0.0.1", "+3612345678")
+            assert [len(cell.commands) for cell in (full, free)] == [0, 2]
+            await panel.hub.expect_link_code(
+                new_id("link"), "4071", 60.0
+            )  # raises nothing for the one that refuses
+            assert [type(cell.commands[-1]) for cell in (full, free)] == [ExpectLinkCode] * 2
+            free.refuse = StateError()
+            with pytest.raises(StateError):
+                await panel.hub.dial_out(new_id("call"), "sip:anna@127.0.0.1", "+3612345678")
+            free.refuse = refusing.refuse = NoTrunkError()
+            with pytest.raises(NoTrunkError):
+                await panel.hub.dial_out(new_id("call"), "sip:anna@127.0.0.1", "+3612345678")
 
     run(story)
 

@@ -88,7 +88,7 @@ def test_guesses_are_limited_for_the_site_and_asking_for_each_operator(run: Run)
         call_id = await world.cell.call_in(agent_uri=QUEUE)
         answers = [await anna.post("/api/v1/link-codes") for _ in range(11)]
         assert [each.status_code for each in answers] == [201] * 10 + [429]
-        assert answers[-1].json()["code"] == "too-many-link-codes"
+        assert answers[-1].json()["code"] == "too-many-requests"
         [link_id] = world.cell.link_codes
         await world.cell.say(m.LinkCodeKeyed(call_id=call_id, link_id=link_id))
         assert audited(world, "call-linked")[-1] == (audited(world, "link-code-issued")[0][0], "rate-limited")

@@ -103,6 +103,7 @@ function take({ name, data }) {
     show(data.field, data);
     return;
   }
+  if (name === "call.linked") document.querySelector("[data-filled]")?.setAttribute("hidden", "");
   load();
 }
 

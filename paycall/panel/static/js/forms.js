@@ -1,6 +1,7 @@
 // Forms that speak to the API, dialogs that ask first, keys that press buttons.
 
 import { call, wordsFor } from "./api.js";
+import { until } from "./timers.js";
 
 function showError(form, text) {
   const place = form.querySelector("[data-error]");
@@ -91,6 +92,7 @@ async function answered(form, answer) {
     return;
   }
   form.closest("dialog")?.close();
+  if (form.hasAttribute("data-fills")) fill(form.querySelector("[data-filled]"), await answer.json());
   if (!form.dataset.shows) return;
   // What the answer holds and is shown only now, such as an invitation.
   const data = await answer.json();
@@ -98,6 +100,15 @@ async function answered(form, answer) {
   for (const place of dialog.querySelectorAll("[data-show]")) place.textContent = data[place.dataset.show];
   dialog.addEventListener("close", () => location.reload(), { once: true });
   dialog.showModal();
+}
+
+// What is good for some seconds only, such as a link code.
+function fill(place, data) {
+  for (const part of place.querySelectorAll("[data-show]")) part.textContent = data[part.dataset.show];
+  place.querySelector("[data-until]").dataset.until = until(data.seconds);
+  place.hidden = false;
+  clearTimeout(Number(place.dataset.timer));
+  place.dataset.timer = setTimeout(() => { place.hidden = true; }, data.seconds * 1000);
 }
 
 async function again(form) {
