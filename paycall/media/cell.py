@@ -224,10 +224,11 @@ class Cell:
     # ---- calls -------------------------------------------------------------------------------------------
 
     def _on_incoming(self, pj_call: int, invite: str, peer: str) -> None:
+        """Answered when PJSIP's callback is over: refusing an INVITE without SDP inside it aborts the process."""
         if self._is_full() or self._draining:
             leg = Leg(self._endpoint, _Refused(self._refused.discard), pj_call)
             self._refused.add(leg)
-            leg.end(503 if self._draining else 486)
+            self._endpoint.post(partial(leg.end, 503 if self._draining else 486))
             return
         message = parse_message(invite)
         if self._outbound.is_from_operator(peer):
@@ -236,7 +237,12 @@ class Cell:
         bridge = self._make_bridge(self._identify(message))
         leg = Leg(self._endpoint, bridge, pj_call)
         leg.begin_incoming(invite, peer)
+        self._endpoint.post(partial(self._begin, bridge, leg))
+
+    def _begin(self, bridge: Bridge, leg: Leg) -> None:
         bridge.begin(leg, self._settings.route_wait_s if self._link.connected else 0.0)
+        if not leg.alive:  # it was cancelled in the meantime, when the bridge did not know it
+            bridge.on_leg_gone(leg, 487)
 
     def _make_bridge(self, identity: Identity) -> Bridge:
         bridge = Bridge(self._surroundings, identity)
@@ -249,8 +255,11 @@ class Cell:
         bridge = self._make_bridge(self._outbound.identity(new_id("call"), number_in(message), message))
         leg = Leg(self._endpoint, bridge, pj_call)
         leg.begin_incoming(invite, peer)
+        self._endpoint.post(partial(self._begin_outbound, bridge, leg, uri_of(message.first("from"))))
+
+    def _begin_outbound(self, bridge: Bridge, leg: Leg, operator_uri: str) -> None:
         try:
-            bridge.begin_outbound(leg, uri_of(message.first("from")))
+            bridge.begin_outbound(leg, operator_uri)
         except PaycallError as error:
             log.info("call_not_dialled", call_id=bridge.identity.call_id, code=error.code)
             self._bridges.pop(bridge.identity.call_id, None)

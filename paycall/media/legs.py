@@ -24,6 +24,7 @@ from paycall.media.sip_text import SipMessage, parse_message
 
 log = structlog.get_logger(__name__)
 
+UNANSWERED_INVITE_S = 32.5  # timer B (RFC 3261, section 17.1.1.2), and a moment
 _END_FLAG = 2
 _UPDATE_FLAG = 1
 
@@ -154,7 +155,7 @@ class Leg(pj.Call):  # type: ignore[misc]
     def onCallState(self, prm: pj.OnCallStateParam) -> None:  # noqa: ARG002
         info = self.getInfo()
         if info.state == pj.PJSIP_INV_STATE_DISCONNECTED:
-            self._endpoint.held_calls.discard(self)
+            self._release_place()
             if self.alive:
                 self.alive = False
                 # pjsua2's destructor hangs up whatever call has the slot by then: the C++ part is never destroyed.
@@ -170,6 +171,14 @@ class Leg(pj.Call):  # type: ignore[misc]
             self._observer.on_leg_confirmed(self)
         elif info.state == pj.PJSIP_INV_STATE_EARLY and info.role == pj.PJSIP_ROLE_UAC:
             self._observer.on_leg_ringing(self)
+
+    def _release_place(self) -> None:
+        """An INVITE that had no answer can't be cancelled: PJSIP keeps its place until the transaction ends."""
+        forget = partial(self._endpoint.held_calls.discard, self)
+        if self.incoming or self.replied:
+            forget()
+        else:
+            self._endpoint.call_later(UNANSWERED_INVITE_S, forget)
 
     @guarded
     def onCallMediaState(self, prm: pj.OnCallMediaStateParam) -> None:  # noqa: ARG002
