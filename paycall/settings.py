@@ -149,6 +149,22 @@ class SiteSettings(Section):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class OidcSettings(Section):
+    """The site's identity provider (OpenID Connect), for people who sign in there."""
+
+    issuer: str = Field(pattern=r"^(https://|http://(127\.0\.0\.1|localhost)(:|/|$))[^\s?#]*$")
+    client_id: str = Field(min_length=1, max_length=300)
+    client_secret_file: Path | None = None
+    label: str = Field(default="", max_length=60)
+    scope: str = "openid profile email"
+    # The claim that is the name of the account here; an email has to be verified by the provider.
+    name_claim: str = "preferred_username"
+    # The claim that says the role, and which of its values is which; empty: roles are given here.
+    role_claim: str = ""
+    roles: dict[str, Literal["operator", "supervisor", "auditor"]] = Field(default_factory=dict)
+    create_accounts: bool = False
+
+
 class PanelSettings(Section):
     """The panel: its web address, database and where cells and vault are reached."""
 
@@ -177,6 +193,7 @@ class PanelSettings(Section):
     secret_file: Path = Path("var/panel/secret")
     # How browsers reach the panel, such as "https://panel.example"; empty: as they call it. For passkeys and OpenID.
     public_url: str = Field(default="", pattern=r"^(https?://[^/\s?#@]+)?$")
+    oidc: OidcSettings | None = None
     # Whether events may be sent to addresses in private networks; else only to what is reachable from outside.
     webhook_private_addresses: bool = False
     # Sites that may show /embed in a frame, such as "https://crm.example"; none: nobody.
@@ -250,7 +267,7 @@ class RecordingSettings(Section):
     keep_days: float = Field(default=30.0, gt=0)
     # With false, silence is recorded while the line is masked.
     captures: bool = True
-    # Both are told at the beginning that the call is recorded.
+    # The caller is told at the beginning that the call is recorded.
     notice: bool = True
 
 

@@ -33,6 +33,8 @@ ACCESS: dict[str, Permission | None] = {
     "open_session": PUBLIC,
     "invitation_page": PUBLIC,
     "invitation_form": PUBLIC,
+    "oidc_begin": PUBLIC,
+    "oidc_return": PUBLIC,
     "begin_passkey_session": PUBLIC,
     "open_passkey_session": PUBLIC,
     "take_webhook": PUBLIC,  # the vault checks its signature

@@ -31,6 +31,7 @@ from paycall.panel.routes import (
     docs,
     events,
     history,
+    oidc,
     passkeys,
     payments,
     people,
@@ -42,6 +43,7 @@ from paycall.panel.routes import (
 )
 from paycall.panel.services.audit import keep_witness
 from paycall.panel.services.context import Context
+from paycall.panel.services.oidc import OidcProvider
 from paycall.panel.services.sealed import Sealer
 from paycall.panel.services.services import Services, wire
 from paycall.panel.services.views import localise
@@ -61,6 +63,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     people.router,
     docs.router,
     sign_in.router,
+    oidc.router,
     board.router,
     history.pages,
     account.pages,
@@ -96,6 +99,7 @@ def create_app(deps: PanelDependencies) -> FastAPI:
     app.state.handle_event = services.events.handle
     app.state.close_streams = context.stream.close
     app.state.webhook_limit = RateLimit(burst=200, per_second=20)
+    app.state.oidc = OidcProvider(deps.settings.oidc) if deps.settings.oidc else None
     app.state.sign_in_limit = RateLimit(burst=30, per_second=1)
     app.state.key_limit = RateLimit(burst=100, per_second=20)
     for router in ROUTERS:

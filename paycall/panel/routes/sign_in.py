@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from typing import ClassVar
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -29,6 +29,7 @@ class SignInPage(Page):
     next: str
     error: str | None
     name: str
+    oidc: str | None
 
 
 @router.get("/sign-in", name="sign_in_page")
@@ -36,7 +37,7 @@ def sign_in_page(request: Request, next: str = "/") -> Response:  # noqa: A002 -
     """The form."""
     if request.state.principal is not None:
         return RedirectResponse(safe_next(next), status_code=303)
-    return _page(request, safe_next(next))
+    return page_with(request, safe_next(next))
 
 
 @router.post("/sign-in", name="sign_in_form")
@@ -55,7 +56,7 @@ async def sign_in_form(request: Request, context: InContext) -> Response:
             address_of(request),
         )
     except PaycallError as error:
-        return _page(request, target, error=error.code, name=name, status=status_of(error))
+        return page_with(request, target, error=error.code, name=name, status=status_of(error))
     response = RedirectResponse(target, status_code=303)
     set_cookie(request, response, cookie)
     return response
@@ -78,9 +79,11 @@ async def read_form(request: Request) -> dict[str, str]:
     }
 
 
-def _page(
+def page_with(
     request: Request, target: str, *, error: str | None = None, name: str = "", status: int = 200
 ) -> HTMLResponse:
+    """The sign-in page, with an error's words."""
+    oidc = request.app.state.context.deps.settings.oidc
     page = SignInPage(
         principal=None,
         language=language_of(request),
@@ -89,5 +92,6 @@ def _page(
         next=target,
         error=error,
         name=name,
+        oidc=(oidc.label or urlsplit(oidc.issuer).hostname) if oidc else None,
     )
     return render(page, status)

@@ -6,7 +6,7 @@ import importlib.util
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
@@ -175,8 +175,11 @@ def test_a_receiver_that_is_away_for_three_days_is_left_alone(
     def newest() -> dict[str, Any]:
         return dict(boss.get(f"{path}/deliveries").json()["deliveries"][0])
 
-    for tries in range(1, 5):
-        until(lambda tries=tries: newest()["tries"] == tries, 15, "try")
+    def tried(times: int) -> Callable[[], bool]:
+        return lambda: newest()["tries"] == times
+
+    for times in range(1, 5):
+        until(tried(times), 15, "try")
         assert newest()["error"] == "connection"
         server.world.clock.advance(days=1, minutes=1)
         boss.post("/session", json={"name": "boss", "password": PASSWORD})  # who was idle signs in again

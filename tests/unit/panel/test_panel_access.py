@@ -18,7 +18,7 @@ Run = Callable[..., None]
 ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
 PUBLIC = {"health", "openapi", "docs", "sign_in_page", "sign_in_form", "open_session"}
 PUBLIC |= {"invitation_page", "invitation_form", "take_webhook"}
-PUBLIC |= {"begin_passkey_session", "open_passkey_session"}
+PUBLIC |= {"begin_passkey_session", "open_passkey_session", "oidc_begin", "oidc_return"}
 
 
 def _path(route: APIRoute) -> str:
