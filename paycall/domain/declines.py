@@ -36,6 +36,20 @@ __all__ = [
 
 _HARMLESS_CODE = re.compile(r"(?!.*\d{6})[A-Za-z0-9_.-]{1,60}")
 _SAYS_LITTLE = ("generic_decline", UNRECOGNISED)
+# What no later attempt with the card can change, for any payment: Visa's category 1 (04, 07, 12, 14, 15, 41, 43, 46,
+# 57, R0, R1, R3; Visa Core Rules, April 2026) and what means the same elsewhere; Mastercard's advice 03 and 21.
+_FINAL_REASONS = frozenset(
+    {
+        "card_blocked",
+        "closed_account",
+        "do_not_retry",
+        "invalid_transaction",
+        "not_permitted_card",
+        "stop_payment",
+        "wrong_number",
+    }
+)
+_FINAL_ADVICE = ("03", "21")
 _LEFT_TO_ADVICE = ("79", "82", "83")  # Mastercard: the reason is in the advice code
 _STRICTNESS = (Retry.NOW, Retry.AFTER_CORRECTION, Retry.LATER, Retry.NEVER)
 
@@ -52,7 +66,8 @@ class DeclineText:
 class Decline:
     """A decline: our reason, the acquirer's raw code, who, and what may be tried.
 
-    ``correct`` are the fields to key again; ``next_steps`` are in the order of preference.
+    ``correct`` are the fields to key again; ``next_steps`` are in the order of preference. ``final``: the card's
+    network lets it be tried no more, for any payment.
     """
 
     reason: str
@@ -61,6 +76,7 @@ class Decline:
     raw_code: str | None = None
     correct: tuple[Field, ...] = ()
     next_steps: tuple[NextStep, ...] = (NextStep.OTHER_CARD, NextStep.STOP)
+    final: bool = False
 
     @property
     def confidential(self) -> bool:
@@ -105,7 +121,10 @@ def decline_for(system: System, code: str, advice: str | None = None) -> Decline
     """
     decline = _decline(_meaning(system, code), code)
     advised = _meaning(MASTERCARD_ADVICE, advice) if advice else None
-    return decline if advised is None else _advised(decline, _decline(advised, code))
+    if advice is None or advised is None:
+        return decline
+    said = _advised(decline, _decline(advised, code))
+    return replace(said, final=said.final or _short(advice) in _FINAL_ADVICE)
 
 
 def decline_to_json(decline: Decline) -> dict[str, Any]:
@@ -117,6 +136,7 @@ def decline_to_json(decline: Decline) -> dict[str, Any]:
         "raw_code": decline.raw_code,
         "correct": [field.value for field in decline.correct],
         "next_steps": [step.value for step in decline.next_steps],
+        "final": decline.final,
     }
 
 
@@ -137,6 +157,7 @@ def decline_from_json(data: Mapping[str, Any]) -> Decline:
             raw_code=None if raw_code is None else str(raw_code),
             correct=tuple(Field(name) for name in data["correct"]),
             next_steps=tuple(NextStep(name) for name in data["next_steps"]),
+            final=data.get("final") is True,
         )
     except (KeyError, TypeError, ValueError):
         raise InputError("the decline is not well formed") from None
@@ -181,4 +202,5 @@ def _decline(meaning: CodeMeaning | None, code: str) -> Decline:
         raw_code=raw_code,
         correct=rule.correct if retry is Retry.AFTER_CORRECTION else (),
         next_steps=(meaning and meaning.next_steps) or rule.next_steps,
+        final=reason in _FINAL_REASONS,
     )

@@ -2,8 +2,9 @@
 
 Visa: a category 1 decline is final; otherwise at most 20 declined attempts in 30 days (Visa Core Rules, April
 2026). Mastercard: advice 03 and 21 are final; otherwise at most 10 declines in 24 hours and 35 in 30 days for a
-card and merchant. paycall counts by the card's fingerprint, whatever the amount, and treats as final what the
-issuer called final under any brand. The operator is told before the attempt, not after.
+card and merchant. paycall counts by the card's fingerprint, whatever the amount, and takes what is final
+(``Decline.final``) as final under any brand, for ever. An attempt under way counts as if it were declined. The
+operator is told before the attempt, not after.
 
 A number that the bank does not know is final for that number; keyed anew and correctly it is another card, with
 another fingerprint, and none of this applies.
@@ -17,13 +18,14 @@ from datetime import datetime, timedelta
 
 from paycall.domain.card import Brand
 from paycall.domain.decline_codes import PAYCALL
-from paycall.domain.declines import Decline, DeclinedBy, Retry, decline_for
+from paycall.domain.declines import Decline, DeclinedBy, decline_for
 
 DAY = timedelta(days=1)
 MONTH = timedelta(days=30)
 VISA_PER_MONTH = 20
 MASTERCARD_PER_DAY = 10
 MASTERCARD_PER_MONTH = 35
+_ANSWER = timedelta(minutes=1)
 
 LIMITS: dict[Brand, tuple[tuple[timedelta, int], ...]] = {
     Brand.VISA: ((MONTH, VISA_PER_MONTH),),
@@ -64,7 +66,9 @@ class RetryBudget:
         return None if self.allowed else decline_for(PAYCALL, "retry_budget")
 
 
-def retry_budget(brand: Brand | None, past: Iterable[PastDecline], now: datetime) -> RetryBudget:
+def retry_budget(
+    brand: Brand | None, past: Iterable[PastDecline], now: datetime, under_way: int = 0
+) -> RetryBudget:
     """What the networks' rules leave of tries for a card.
 
     Parameters
@@ -72,31 +76,28 @@ def retry_budget(brand: Brand | None, past: Iterable[PastDecline], now: datetime
     brand
         The card's brand; one without published limits has only the final declines.
     past
-        The card's declined attempts of the last 30 days at least, in any order.
+        The card's declined attempts of the last 30 days at least, and its final declines, in any order.
     now
         The present moment, with its zone like all of ``past``.
+    under_way
+        Attempts with this card that are not answered yet.
     """
-    recent = sorted((decline for decline in past if decline.at > now - MONTH), key=lambda decline: decline.at)
-    if any(_is_final(decline.decline) for decline in recent):
+    in_order = sorted(past, key=lambda decline: decline.at)
+    if any(decline.decline.final for decline in in_order):
         return RetryBudget(allowed=False, left=0)
+    recent = [decline for decline in in_order if decline.at > now - MONTH]
     counted = [decline.at for decline in recent if _reached_issuer(decline.decline)]
     left: int | None = None
     again_at: datetime | None = None
     for window, most in LIMITS.get(brand, ()) if brand else ():
         within = [at for at in counted if at > now - window]
-        remaining = max(0, most - len(within))
+        remaining = max(0, most - len(within) - under_way)
         left = remaining if left is None else min(left, remaining)
         if not remaining:
-            # free again when so many have left the window that one fits
-            free_at = within[len(within) - most] + window
+            # Free again when so many have left the window that one fits, or when one under way is answered.
+            free_at = within[len(within) - most] + window if len(within) >= most else now + _ANSWER
             again_at = free_at if again_at is None else max(again_at, free_at)
     return RetryBudget(allowed=left != 0, left=left, again_at=again_at)
-
-
-def _is_final(decline: Decline) -> bool:
-    """Visa's category 1, Mastercard's advice 03 and 21, and their like."""
-    by_issuer = decline.declined_by is DeclinedBy.ISSUER and decline.retry is Retry.NEVER
-    return by_issuer or decline.reason == "wrong_number"
 
 
 def _reached_issuer(decline: Decline) -> bool:

@@ -40,6 +40,10 @@ class RetryBudgets:
         RetryBudgetSpentError
             If its network allows no attempt; nothing was sent.
         """
+        if self._counting and card.fingerprint is not None:
+            self._store.lock_fingerprint(
+                connection, card.fingerprint
+            )  # two payments may try one card at once
         if not self._of(connection, card).allowed:
             _log.warning("retry_budget_spent", brand=card.brand)
             raise RetryBudgetSpentError
@@ -63,4 +67,5 @@ class RetryBudgets:
             PastDecline(datetime.fromisoformat(at), decline_from_json(json.loads(decline)))
             for at, decline in self._store.declines_of(connection, card.fingerprint, since)
         ]
-        return retry_budget(Brand(card.brand) if card.brand else None, past, now)
+        under_way = self._store.attempts_under_way(connection, card.fingerprint)
+        return retry_budget(Brand(card.brand) if card.brand else None, past, now, under_way)

@@ -8,6 +8,7 @@ an error.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
@@ -109,6 +110,14 @@ class Store:
         with self._writer, self.engine.begin() as connection:
             yield connection
 
+    def close(self, limit_s: float) -> None:
+        """Close every connection, once the threads that use one are done with it (blocking)."""
+        give_up_at = time.monotonic() + limit_s
+        pool = self.engine.pool
+        while isinstance(pool, sa.QueuePool) and pool.checkedout() and time.monotonic() < give_up_at:
+            time.sleep(0.01)  # work whose task was cancelled goes on to the end of its transaction
+        self.engine.dispose()
+
     def reading(self) -> AbstractContextManager[sa.Connection]:
         """A transaction that changes nothing, and waits for no writer."""
         return self._readers.begin()
@@ -200,13 +209,27 @@ class Store:
         return _one(connection, sa.select(attempts).where(same), Attempt)
 
     def declines_of(self, connection: sa.Connection, fingerprint: bytes, since: str) -> list[tuple[str, str]]:
-        """When this card was declined since then, and how (JSON), over all payments."""
+        """When this card was declined since then or for ever, and how (JSON), over all payments."""
         query = sa.select(attempts.c.created_at, attempts.c.decline).where(
             attempts.c.fingerprint == fingerprint,
-            attempts.c.created_at > since,
+            sa.or_(attempts.c.created_at > since, attempts.c.decline.contains('"final": true')),
             attempts.c.decline.is_not(None),
         )
         return [(row.created_at, row.decline) for row in connection.execute(query)]
+
+    def attempts_under_way(self, connection: sa.Connection, fingerprint: bytes) -> int:
+        """How many attempts with this card have no answer yet, over all payments."""
+        query = sa.select(sa.func.count()).where(
+            attempts.c.fingerprint == fingerprint,
+            attempts.c.state.in_(("sending", "unknown")),
+            attempts.c.next_try_at.is_not(None),
+        )
+        return int(connection.execute(query).scalar_one())
+
+    def lock_fingerprint(self, connection: sa.Connection, fingerprint: bytes) -> None:
+        """Make other transactions on this card, whatever their payment, wait until this one ends."""
+        same = cards.c.fingerprint == fingerprint
+        connection.execute(sa.select(cards.c.token).where(same).order_by(cards.c.token).with_for_update())
 
     def delete_attempt(self, connection: sa.Connection, attempt_id: str) -> None:
         """Remove an attempt that was certainly never sent, so that its key is free again."""

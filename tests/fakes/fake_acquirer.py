@@ -51,6 +51,7 @@ class FakeAcquirer:
     name: str = "sandbox"
     script: list[str] = field(default_factory=list)
     down: bool = False
+    decline_code: str = "05"
     trouble: set[str] = field(default_factory=set)
     ledger: dict[str, Booking] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
@@ -146,7 +147,7 @@ class FakeAcquirer:
         if booking.reversed:
             return AuthorizationResult(Outcome.REVERSED, self.name, booking.reference)
         if not booking.approved:
-            decline = decline_for("iso8583_de39", "05")
+            decline = decline_for("iso8583_de39", self.decline_code)
             return AuthorizationResult(Outcome.DECLINED, self.name, booking.reference, decline=decline)
         return AuthorizationResult(
             Outcome.APPROVED,

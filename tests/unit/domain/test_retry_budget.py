@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from paycall.domain.card import Brand
-from paycall.domain.decline_codes import ISO8583, PAYCALL
-from paycall.domain.declines import decline_for
+from paycall.domain.decline_codes import ISO8583, PAYCALL, STRIPE_DECLINE
+from paycall.domain.declines import System, decline_for, decline_from_json, decline_to_json
 from paycall.domain.retry_budget import PastDecline, retry_budget
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -36,6 +36,36 @@ def test_mastercard_advice_03_and_21_are_final(advice: str) -> None:
     declines = past("51", timedelta(hours=1), advice=advice)
     assert not retry_budget(Brand.MASTERCARD, declines, NOW).allowed
     assert retry_budget(Brand.MASTERCARD, past("51", timedelta(hours=1), advice="02"), NOW).allowed
+
+
+@pytest.mark.parametrize("code", "91 92 80 96 76 77 88 94 03 58 30 13".split())
+@pytest.mark.parametrize("advice", ["03", "21"])
+def test_the_advice_is_final_whatever_the_code_and_whoever_declined(code: str, advice: str) -> None:
+    declines = past(code, timedelta(hours=1), advice=advice)
+    assert not retry_budget(Brand.MASTERCARD, declines, NOW).allowed
+    told_on = [PastDecline(one.at, decline_from_json(decline_to_json(one.decline))) for one in declines]
+    assert not retry_budget(Brand.MASTERCARD, told_on, NOW).allowed, "it is kept with what is stored"
+
+
+@pytest.mark.parametrize("code", ["41", "57"])
+def test_what_is_final_is_not_forgotten(code: str) -> None:
+    assert not retry_budget(Brand.VISA, past(code, timedelta(days=400)), NOW).allowed
+
+
+@pytest.mark.parametrize(
+    ("system", "code"),
+    [(ISO8583, "1A"), (ISO8583, "55"), (STRIPE_DECLINE, "currency_not_supported"), (ISO8583, "93")],
+)
+def test_what_is_of_the_payment_does_not_ban_the_card(system: System, code: str) -> None:
+    declines = [PastDecline(NOW - timedelta(hours=1), decline_for(system, code))]
+    assert retry_budget(Brand.VISA, declines, NOW).allowed
+
+
+def test_attempts_under_way_count() -> None:
+    nineteen = past("51", *hours(*range(1, 20)))
+    full = retry_budget(Brand.VISA, nineteen, NOW, under_way=1)
+    assert (full.allowed, full.left) == (False, 0)
+    assert full.again_at is not None, "as soon as it is answered"
 
 
 def test_visa_twenty_in_thirty_days() -> None:

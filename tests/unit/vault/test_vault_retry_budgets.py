@@ -72,3 +72,31 @@ def test_test_cards_of_a_sandbox_site_are_not_counted(tmp_path: Path) -> None:
             assert (await retry_of(client, payment_id))["allowed"]
 
     asyncio.run(main())
+
+
+def test_payments_at_the_same_time_share_what_is_left(vault: VaultHarness) -> None:
+    async def main() -> None:
+        async with vault.running() as client:
+            for _ in range(9):
+                await declined(client, vault, OTHER_NUMBER)
+            cards = [await client.capture(OTHER_NUMBER, code=None) for _ in range(4)]
+            vault.acquirer.script += ["hang"]
+            asked = [asyncio.create_task(client.authorize(*card)) for card in cards]
+            await asyncio.wait(asked, timeout=1.0, return_when=asyncio.FIRST_EXCEPTION)
+            vault.acquirer.release.set()
+            codes = sorted(answer.json().get("code", "sent") for answer in await asyncio.gather(*asked))
+            assert codes == ["retry-budget"] * 3 + ["sent"]
+
+    asyncio.run(main())
+
+
+def test_a_final_decline_is_remembered_after_its_month(vault: VaultHarness) -> None:
+    async def main() -> None:
+        async with vault.running() as client:
+            vault.acquirer.decline_code = "41"
+            await declined(client, vault, OTHER_NUMBER)
+            vault.clock.ahead_s = 40 * DAY_S
+            payment_id, _ = await client.capture(OTHER_NUMBER)
+            assert await retry_of(client, payment_id) == {"allowed": False, "left": 0, "again_at": None}
+
+    asyncio.run(main())
