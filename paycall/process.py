@@ -1,4 +1,4 @@
-"""What every paycall process does about itself: end with its parent, serve sockets, stop on a signal."""
+"""What every paycall process does about itself: end with its parent, serve HTTP, stop on a signal."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import uvicorn
-
-from paycall.domain.errors import SettingsError
 
 _PR_SET_PDEATHSIG = 1
 _GRACE_S = 3
@@ -42,29 +39,6 @@ def restart_with(environment: Mapping[str, str]) -> None:
     os.execve(  # noqa: S606 - ourselves
         sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **environment}
     )
-
-
-def private_socket(path: Path) -> socket.socket:
-    """A listening Unix socket that only this user can open; a stale one is replaced.
-
-    Raises
-    ------
-    SettingsError
-        If somebody listens on it already.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, contextlib.suppress(OSError):
-        probe.connect(str(path))
-        raise SettingsError(f"the socket {path} is in use: another process listens on it")
-    path.unlink(missing_ok=True)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    mask = os.umask(0o177)
-    try:
-        sock.bind(str(path))
-    finally:
-        os.umask(mask)
-    sock.listen(128)
-    return sock
 
 
 class _Server(uvicorn.Server):

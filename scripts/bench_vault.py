@@ -46,7 +46,8 @@ async def serve(folder: Path, database_url: str) -> None:
     from pydantic import SecretStr
 
     from paycall.logs import configure_logs
-    from paycall.process import private_socket, serve_until_signal, web_server
+    from paycall.private_socket import private_socket
+    from paycall.process import serve_until_signal, web_server
     from paycall.settings import SiteSettings, VaultSettings
     from paycall.vault.app import create_apps
     from paycall.vault.hardening import harden

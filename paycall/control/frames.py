@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from paycall.domain.errors import LinkError, SettingsError
+from paycall.private_socket import private_socket
 
 MAX_FRAME_BYTES = 256 * 1024
 BEAT_S = 4.0
@@ -79,15 +80,17 @@ async def dial(address: str, tls: ssl.SSLContext | None) -> tuple[asyncio.Stream
 
 
 async def listen(address: str, tls: ssl.SSLContext | None, on_connection: Any) -> asyncio.AbstractServer:
-    """Serve the address; a Unix socket is for this user only, and a stale one is replaced."""
+    """Serve the address; a Unix socket is for this user only, and a stale one is replaced.
+
+    Raises
+    ------
+    SettingsError
+        If somebody listens on the Unix socket already, or TLS is asked for without certificates.
+    """
     kind, where, port = split_address(address)
     if kind == "unix":
-        path = Path(where)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        server = await asyncio.start_unix_server(on_connection, where, limit=MAX_FRAME_BYTES)
-        path.chmod(0o600)
-        return server
+        sock = private_socket(Path(where))
+        return await asyncio.start_unix_server(on_connection, sock=sock, limit=MAX_FRAME_BYTES)
     if tls is None:
         raise SettingsError("control_address tls: needs certificates")
     return await asyncio.start_server(on_connection, where, port, ssl=tls, limit=MAX_FRAME_BYTES)

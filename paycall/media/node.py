@@ -96,8 +96,8 @@ class Node:
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGUSR1, self._drain)
         loop.add_reader(self._zygote.fileno(), self._zygote_spoke)
+        status = await serve_status(self._settings.status_socket, self.status)  # first: another node may be there
         linking = loop.create_task(self._link.run())
-        status = await serve_status(self._settings.status_socket, self.status)
         for slot in self._slots:
             self._spawn(slot)
         while not self._stopping.is_set():

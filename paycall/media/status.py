@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from paycall.domain.errors import LinkError
+from paycall.private_socket import private_socket
 
 _TIMEOUT_S = 3.0
 _MAX_BYTES = 1024 * 1024
@@ -48,7 +49,13 @@ class NodeStatus:
 
 
 async def serve_status(path: Path, status: Callable[[], NodeStatus]) -> asyncio.AbstractServer:
-    """Answer every connection to the socket with the present state."""
+    """Answer every connection to the socket with the present state.
+
+    Raises
+    ------
+    SettingsError
+        If another node answers there.
+    """
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(status().to_json().encode() + b"\n")
@@ -57,11 +64,7 @@ async def serve_status(path: Path, status: Callable[[], NodeStatus]) -> asyncio.
         finally:
             writer.close()
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    server = await asyncio.start_unix_server(answer, path)
-    path.chmod(0o600)
-    return server
+    return await asyncio.start_unix_server(answer, sock=private_socket(path))
 
 
 def read_status(path: Path) -> NodeStatus:

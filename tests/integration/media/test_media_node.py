@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
 from paycall.domain.errors import LinkError
 from paycall.domain.fields import Field
+from paycall.media.hardening import ENVIRONMENT
 from paycall.media.status import read_status
 from tests.phones import sipp
 from tests.phones.call import Call
@@ -182,6 +184,33 @@ def test_a_lost_zygote_ends_the_node() -> None:
         children[0].kill()
         site.process.wait(10.0)
         assert site.log().count("zygote_lost") == 1
+
+
+def test_a_second_node_by_mistake_is_refused_and_the_first_serves_on(tmp_path: Path) -> None:
+    """As they are started in production; their cells' allocator overwrites what is freed."""
+    port = free_port()
+    env = os.environ | {
+        "PAYCALL_MEDIA__CELLS": "1",
+        "PAYCALL_MEDIA__FIRST_SIP_PORT": str(port),
+        "PAYCALL_MEDIA__FIRST_RTP_PORT": str(free_port(count=20)),
+        "PAYCALL_MEDIA__STATUS_SOCKET": str(tmp_path / "media.sock"),
+        "PAYCALL_MEDIA__CONTROL_ADDRESS": f"unix:{tmp_path}/control.sock",
+    }
+    command = [sys.executable, "-m", "paycall", "media"]
+    first = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL)
+    try:
+        until((tmp_path / "media.sock").exists, 10.0, "node")
+        until(lambda: read_status(tmp_path / "media.sock").cells[0].state == "ready", 10.0, "ready cell")
+        pid = read_status(tmp_path / "media.sock").cells[0].pid
+        started_with = Path(f"/proc/{pid}/environ").read_text("utf-8").replace("\0", ":")  # glibc cuts its own
+        assert all(f":{name}={value}:" in started_with for name, value in ENVIRONMENT.items())
+        second = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=20)
+        assert second.returncode == 2
+        assert f"the socket {tmp_path}/media.sock is in use" in second.stderr.splitlines()[-1]
+        assert read_status(tmp_path / "media.sock").cells[0].pid == pid
+    finally:
+        first.terminate()
+        assert first.wait(10.0) == 0
 
 
 def test_the_status_command_prints_a_table() -> None:

@@ -19,7 +19,8 @@ import uvicorn
 from paycall import certs_command
 from paycall.domain.errors import SettingsError
 from paycall.domain.ids import new_id
-from paycall.process import private_socket, web_server
+from paycall.private_socket import private_socket
+from paycall.process import web_server
 from paycall.settings import SiteSettings, VaultSettings
 from paycall.tls import client_context
 from paycall.vault.app import VaultApps, create_apps
