@@ -124,7 +124,7 @@ class Services:
         self._note("log stopped")
         self.tell_audit_head()
         self.ring.provider.close()
-        self.store.engine.dispose()
+        self.store.close(_STOP_LIMIT_S)
 
     def tell_audit_head(self) -> None:
         """A witness of the audit log outside of the database: our own log."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI
-from sqlalchemy import Engine
+from sqlalchemy import Engine, QueuePool
 
 from paycall.domain.fields import Field
 from paycall.domain.ids import new_id
@@ -111,6 +111,9 @@ class PanelWorld:
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
+        async with asyncio.timeout(10):  # a thread whose task was cancelled ends its transaction all the same
+            while isinstance(self.database.pool, QueuePool) and self.database.pool.checkedout():
+                await asyncio.sleep(0.01)
         self.database.dispose()
 
     def client(self) -> httpx.AsyncClient:
