@@ -7,6 +7,7 @@ What it writes runs at once and is safe: until its tables are filled in, every a
 from __future__ import annotations
 
 import argparse
+import keyword
 import re
 import sys
 from importlib.resources import files
@@ -15,6 +16,8 @@ from string import Template
 
 from paycall.domain.errors import InputError
 
+# What the vault's column and the webhooks' address take.
+MAX_NAME_LENGTH = 32
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _TESTS = Path("tests/unit/gateway_adapters")
 
@@ -50,15 +53,18 @@ def new(name: str, tree: Path) -> list[str]:
     InputError
         If the name is not one, the tree is no source tree of paycall, or something is there already.
     """
-    if not _NAME.fullmatch(name):
-        raise InputError("an acquirer's name is small letters, digits and single underscores")
+    if not _NAME.fullmatch(name) or len(name) > MAX_NAME_LENGTH or keyword.iskeyword(name):
+        raise InputError(
+            f"an acquirer's name is at most {MAX_NAME_LENGTH} small letters, digits and single underscores, "
+            "and no word of Python's"
+        )
     package = tree / "gateway_adapters"
     if not (package / "registry.py").is_file():
         raise InputError("run this in paycall's source tree, or name it with --tree")
     folder = package / name
     test = tree / _TESTS / f"test_{name}_wire.py"
-    if folder.exists() or test.exists():
-        raise InputError("there is an acquirer of this name already")
+    if folder.exists() or test.exists() or (package / f"{name}.py").exists():
+        raise InputError("there is an acquirer or a module of this name already")
     class_name = "".join(part.capitalize() for part in name.split("_"))
     folder.mkdir()
     test.parent.mkdir(parents=True, exist_ok=True)

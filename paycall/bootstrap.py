@@ -160,7 +160,9 @@ def read_secret(path: Path) -> str:
     try:
         return path.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError):
-        raise SettingsError(f"the secret file {path} cannot be read") from None
+        raise SettingsError(
+            f"the secret file {path} cannot be read; `paycall prepare` makes the first ones"
+        ) from None
 
 
 def resolve_files(acquirers: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -60,10 +60,22 @@ def test_what_is_there_is_kept(tree: Path) -> None:
     assert wire.read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["MyBank", "my-bank", "../x", "", "2bank", "my__bank"])
+@pytest.mark.parametrize("name", ["MyBank", "my-bank", "../x", "", "2bank", "my__bank", "class", "x" * 33])
 def test_a_name_that_is_none(tree: Path, name: str) -> None:
     with pytest.raises(InputError):
         acquirer_command.new(name, tree)
+
+
+@pytest.mark.parametrize("name", ["http", "breaker", "registry", "stripe"])
+def test_a_module_that_is_there_is_not_hidden(tree: Path, name: str) -> None:
+    here = Path(__file__).parents[3] / "gateway_adapters"
+    for module in here.glob("*.py"):
+        (tree / "gateway_adapters" / module.name).write_text(module.read_text("utf-8"), "utf-8")
+    (tree / "gateway_adapters" / "stripe").mkdir(exist_ok=True)
+    before = sorted(tree.rglob("*"))
+    with pytest.raises(InputError, match="already"):
+        acquirer_command.new(name, tree)
+    assert sorted(tree.rglob("*")) == before
 
 
 def test_elsewhere_nothing_is_written(tmp_path: Path) -> None:
