@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from dataclasses import replace
 
 import pytest
 
+from paycall.domain.authorization import AuthorizationResult, Outcome
 from paycall.domain.ids import new_id
+from paycall.vault.attempts import Attempt, answered
 from tests.fakes.vault_harness import CODE, OTHER_NUMBER, Client, VaultHarness
 
 
@@ -366,3 +369,26 @@ def test_a_malformed_request_is_refused_and_never_repeated(
             assert "4242" not in answer.text
 
     asyncio.run(main())
+
+
+def test_an_approval_in_another_currency_is_not_understood() -> None:
+    attempt = Attempt(
+        attempt_id=new_id("att"),
+        payment_id=new_id("pay"),
+        token=new_id("tok"),
+        fingerprint=b"",
+        amount_minor=4200,
+        currency="EUR",
+        reference="",
+        description="",
+        acquirer="stripe",
+        carried_code=False,
+        created_at="2026-11-22T12:00:00+00:00",
+        next_try_at="2026-11-22T12:00:00+00:00",
+    )
+    told = AuthorizationResult(
+        Outcome.APPROVED, "stripe", "pi_1", approved_minor=4200, approved_currency="JPY"
+    )
+    after = answered(attempt, told)
+    assert (after.state, after.open) == ("unknown", True), "to be looked up, or reversed"
+    assert answered(attempt, replace(told, approved_currency="EUR")).state == "approved"
