@@ -288,6 +288,7 @@ class DeclineView(Answer):
     raw_code: str | None
     correct: list[str]
     next_steps: list[str]
+    final: bool = Field(default=False, description="the card's network forbids any further attempt")
     happened: str
     say: str
 

@@ -27,6 +27,8 @@ _STEP_FIELDS: dict[NextStep, list[str]] = {
     NextStep.KEY_NUMBER_AGAIN: [Field.CARD_NUMBER.value],
     NextStep.KEY_POSTAL_CODE_AGAIN: [Field.POSTAL_CODE.value],
 }
+# A number that was keyed wrongly was another card's, or nobody's: keying it anew is not one of these.
+_SAME_CARD = frozenset(_STEP_FIELDS) - {NextStep.KEY_NUMBER_AGAIN}
 
 
 def call_view(session: Session, row: CallRow) -> dict[str, Any]:
@@ -78,6 +80,7 @@ def payment_view(
     code_left = None
     if row.code_expires_at is not None and _CODE in row.stored:
         code_left = round(max(0.0, (row.code_expires_at - now).total_seconds()), 1)
+    retry = _retry(row.card_retry, now)
     card = {"brand": row.brand, "last4": row.last4, "expiry": row.expiry} if row.last4 else None
     return {
         "id": row.id,
@@ -99,13 +102,13 @@ def payment_view(
         "card": card,
         "token": row.token,
         "security_code_seconds_left": code_left,
-        "retry": row.card_retry,
+        "retry": retry,
         "attempts": [_attempt_view(attempt) for attempt in attempts],
         "operations": [_operation_view(operation) for operation in operations],
         "refunded_minor": row.refunded_minor,
         "decision_deadline": _time(row.decision_deadline),
-        "actions": actions(row, attempts[-1] if attempts else None, call_open),
-        "next_steps": next_steps(row, attempts[-1] if attempts else None, call_open),
+        "actions": actions(row, attempts[-1] if attempts else None, call_open, retry),
+        "next_steps": next_steps(row, attempts[-1] if attempts else None, call_open, retry),
         "created_at": _time(row.created_at),
         "updated_at": _time(row.updated_at),
     }
@@ -166,13 +169,22 @@ def may_authorize(row: PaymentRow, attempt: AttemptRow | None) -> bool:
     return _CODE not in row.fields and decline_from_json(attempt.decline).retry is Retry.NOW
 
 
-def actions(row: PaymentRow, attempt: AttemptRow | None, call_open: bool) -> list[str]:
+def _retry(kept: dict[str, Any] | None, now: datetime) -> dict[str, Any] | None:
+    """How often the card may be tried still, as it is now: a time that has come allows it again."""
+    if kept is None or kept["allowed"] or not kept["again_at"]:
+        return kept
+    return {**kept, "allowed": datetime.fromisoformat(kept["again_at"]) <= now}
+
+
+def actions(
+    row: PaymentRow, attempt: AttemptRow | None, call_open: bool, retry: dict[str, Any] | None = None
+) -> list[str]:
     """The API's calls that make sense in this state."""
     state = PaymentState(row.state)
     found = []
     if call_open and allows(state, PaymentEvent.CAPTURE_STARTED):
         found.append("capture")
-    if may_authorize(row, attempt):
+    if may_authorize(row, attempt) and (retry is None or retry["allowed"]):
         found.append("authorize")
     for name, event in (
         ("cancel", PaymentEvent.CANCELLED),
@@ -185,12 +197,16 @@ def actions(row: PaymentRow, attempt: AttemptRow | None, call_open: bool) -> lis
     return found
 
 
-def next_steps(row: PaymentRow, attempt: AttemptRow | None, call_open: bool) -> list[dict[str, Any]]:
-    """After a decline: the steps that the decline allows, each with the fields that it takes."""
+def next_steps(
+    row: PaymentRow, attempt: AttemptRow | None, call_open: bool, retry: dict[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """After a decline: the steps that it and the card's network allow, each with the fields that it takes."""
     if row.state != PaymentState.DECLINED.value or attempt is None or attempt.decline is None:
         return []
     steps: list[dict[str, Any]] = []
     for step in decline_from_json(attempt.decline).next_steps:
+        if step in _SAME_CARD and retry is not None and not retry["allowed"]:
+            continue
         if step is NextStep.OTHER_CARD:
             fields = list(row.fields)
         elif step in _STEP_FIELDS:

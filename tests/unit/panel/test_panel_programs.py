@@ -13,7 +13,6 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import select
-from sqlalchemy import select
 
 from paycall.panel.rate_limit import RateLimit
 from paycall.panel.roles import PERMISSIONS, SCOPES, Role
