@@ -28,6 +28,7 @@ TOOLS: dict[str, tuple[str, str]] = {
     "certs": ("paycall.certs_command", "the site's own certificates: make, renew, status"),
     "media-status": ("paycall.media.status_command", "the cells of this machine's node"),
     "kamailio": ("paycall.kamailio_command", "write what Kamailio in front of cells and phones reads"),
+    "recording": ("paycall.recording_command", "list, export or delete recordings of calls"),
     "audit": ("paycall.audit_command", "verify or export an audit log"),
     "scan": ("paycall.scan", "find card numbers in files and databases, and print them masked"),
     "acquirer": ("paycall.acquirer_command", "write the skeleton of a new acquirer's adapter"),

@@ -19,10 +19,10 @@ import structlog
 from structlog.typing import Processor
 
 ALLOWED_FIELDS: frozenset[str] = frozenset(
-    """acquirer address alarm attempt_id brand call_id calls cell_id cells code command count digits direction error
-    event field head host key_version kind level logger masked method mode name node_id operation_id operator_id
-    outcome page path payment_id pid port queue reason role route rss_mb seconds sender_id signal state status stdout
-    timestamp token version where worker""".split()
+    """acquirer address alarm attempt_id brand call_id calls cell_id cells code command count digits
+    direction error event field head host key_version kind level logger masked method mode name node_id
+    operation_id operator_id outcome page path payment_id pid port queue reason recording_id role route
+    rss_mb seconds sender_id signal state status stdout timestamp token version where worker""".split()
 )
 REFUSED = "[refused: looks like a card number]"
 _NUMBER_LIKE = re.compile(r"\d(?:[ \-_.]?\d){11,}")

@@ -98,6 +98,7 @@ def prepare(settings: Settings) -> str:
     Returns the line that says how to sign in.
     """
     from paycall.certs_command import issue
+    from paycall.media.recording import create_keys
     from paycall.panel.first_operator import create_first_operator
     from paycall.store.database import open_database
     from paycall.vault.keys import create_key_file
@@ -113,6 +114,7 @@ def prepare(settings: Settings) -> str:
             create_key_file(settings.vault.key_file)
     except OSError:
         raise SettingsError("setting vault.key_file: the file cannot be made") from None
+    create_keys(settings.media.recording.private_key, settings.media.recording.public_key)
     issue(settings.site.certificates, ["localhost", "127.0.0.1"])
     if not settings.sandbox.api_key_file.exists():
         write_secret(settings.sandbox.api_key_file, secrets.token_urlsafe(24))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -30,6 +31,9 @@ from paycall.media.sip_text import SipMessage, operator_in
 from paycall.media.transfer import Transfer
 from paycall.media.trunk import TrunkAccount
 from paycall.settings import MediaSettings
+
+if TYPE_CHECKING:  # cells of sites that record nothing need no cryptography
+    from paycall.media.recorder import Recorder
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +72,7 @@ class Surroundings:
     counts: Counts
     link_codes: LinkCodes
     trunk: Callable[[], TrunkAccount]
+    recorder: Recorder | None
 
 
 class Bridge:
@@ -91,7 +96,9 @@ class Bridge:
         self.operator_keys = OperatorKeys(
             cell.endpoint, cell.link_codes, identity.call_id, self._emit, self._pass_key_back
         )
-        owner = LineOwner(self._emit, self._changed, self._is_connected, self._pass_key_on, cell.counts)
+        owner = LineOwner(
+            self._emit, self._changed, self._is_connected, self._pass_key_on, cell.counts, cell.recorder
+        )
         self.line = MaskedLine(cell.endpoint, cell.settings, cell.store, identity.call_id, owner)
 
     # ---- the call's beginning ----------------------------------------------------------------------------
@@ -251,6 +258,7 @@ class Bridge:
     def _connected(self) -> None:
         self.state = next_state(self.state, CallEvent.CONNECTED)
         self.operator_keys.refresh()
+        self.line.connected()
         self._emit(messages.CallConnected(call_id=self.identity.call_id, agent_uri=self.agent_uri))
 
     def _is_connected(self) -> bool:

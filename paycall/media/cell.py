@@ -52,6 +52,7 @@ from paycall.media.counts import Counts
 from paycall.media.endpoint import MAX_SIP_CALLS, EndpointConfig, SipEndpoint
 from paycall.media.hardening import harden, pss_mb, rss_mb
 from paycall.media.legs import KeyReport, Leg
+from paycall.media.line_recording import open_recorder
 from paycall.media.link_codes import LinkCodes
 from paycall.media.outbound import Outbound
 from paycall.media.sip_text import SipMessage, number_in, operator_in, parse_message, uri_of, user_of
@@ -121,6 +122,7 @@ class Cell:
         self._link_codes = LinkCodes()
         self._outbound = Outbound(self._endpoint, settings, spec.index)
         self._pss_mb = 0.0
+        self._recorder = open_recorder(settings.recording, self._counts)
         self._loop = asyncio.new_event_loop()
         self._boot_id = new_id("boot")
         tls = cell_tls(settings)
@@ -138,6 +140,7 @@ class Cell:
             link_codes=self._link_codes,
             trunk=self._outbound.trunk,
             counts=self._counts,
+            recorder=self._recorder,
         )
 
     # ---- the process -------------------------------------------------------------------------------------
@@ -153,6 +156,8 @@ class Cell:
         self._collect()
         log.info("cell_started", port=self._endpoint.config.sip_port)
         self._endpoint.run()
+        if self._recorder is not None:
+            self._recorder.stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
         talker.join(timeout=2.0)
         return 0

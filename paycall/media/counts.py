@@ -49,6 +49,11 @@ CELL_COUNTS: dict[str, Count] = {
     ),
     "agent_leg_keys": Count("Keys that the independent listener heard on agent legs while capturing."),
     "audio_blocks_late": Count("20 ms blocks of masked audio that came more than 20 ms late."),
+    "recordings_started": Count("Recordings that began."),
+    "recordings_completed": Count("Recordings that were ended with their call."),
+    "recording_failures": Count(
+        "Recordings that could not be begun or went no further; their calls went on."
+    ),
     "vault_failures": Count("Tries to hand a field to the vault that got no answer."),
 }
 

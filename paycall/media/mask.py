@@ -25,7 +25,7 @@ from paycall.media.frames import Pcm
 from paycall.media.pipeline import OnKey, Pipeline, build_pipeline
 from paycall.media.ports import ListenPort, MaskPort
 from paycall.media.prompt_port import PromptPort
-from paycall.media.record_port import Recording
+from paycall.media.record_port import RecordPorts
 
 log = structlog.get_logger(__name__)
 
@@ -81,7 +81,7 @@ class CallAudio:
         self._listen_port: ListenPort | None = None
         self._prompt_port: PromptPort | None = None
         self._prompts_to_agent = prompts_to_agent
-        self._recording: Recording | None = None
+        self._recording: RecordPorts | None = None
         self._timer: Timer | None = None
         self._alarmed = False
         self.state = MaskState.OFF
@@ -147,7 +147,7 @@ class CallAudio:
         if self._prompt_port is not None:
             self._prompt_port.clear()
 
-    def record(self, recording: Recording) -> None:
+    def record(self, recording: RecordPorts) -> None:
         """Let these ports hear what the agent hears, and what the agent says, until the call is over."""
         self._recording = recording
         self._connect()

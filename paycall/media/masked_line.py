@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -27,9 +28,13 @@ from paycall.media.counts import Counts
 from paycall.media.endpoint import SipEndpoint
 from paycall.media.keys import Way
 from paycall.media.legs import KeyReport, Leg
+from paycall.media.line_recording import LineRecording
 from paycall.media.mask import AlarmKind, CallAudio
 from paycall.media.prompts import call_prompts
 from paycall.settings import MediaSettings
+
+if TYPE_CHECKING:  # cells of sites that record nothing need no cryptography
+    from paycall.media.recorder import Recorder
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +50,7 @@ class LineOwner:
     connected: Callable[[], bool]
     pass_key_on: Callable[[str], None]
     counts: Counts
+    recorder: Recorder | None
 
 
 class MaskedLine:
@@ -70,6 +76,7 @@ class MaskedLine:
             prompts_to_agent=settings.prompts.heard_by == "both",
         )
         self._prompts = call_prompts(settings.prompts, self._audio)
+        self._recording = LineRecording(settings, self._audio, owner.recorder)
 
     # ---- the call ----------------------------------------------------------------------------------------
 
@@ -77,6 +84,10 @@ class MaskedLine:
         """A call begins: under the policy ``always`` the mask goes on now."""
         if self._always:
             self._audio.on(partial(self._mask_changed, True))
+
+    def connected(self) -> None:
+        """Both sides talk."""
+        self._recording.begin(self._call_id)
 
     def join(self, caller: Leg | None, agent: Leg | None) -> None:
         """These two talk to each other from now on; a leg that has no audio is left out."""
@@ -90,6 +101,7 @@ class MaskedLine:
     def close(self) -> int:
         """The call is over; gives how many keys the listener heard on the agent leg."""
         heard = self._audio.keys_heard
+        self._recording.end()
         self._audio.close()
         return heard
 
@@ -145,6 +157,7 @@ class MaskedLine:
             raise StateError("the call is not connected")
         CaptureRun.check(fields, rules)
         self._starting = payment_id
+        self._recording.capturing(True)
         was_masked = self._audio.masked
 
         def masked() -> None:
@@ -201,7 +214,10 @@ class MaskedLine:
 
     def _unmask(self) -> None:
         """Take the mask off: two seconds after the end of the last key's sound, however long it was held."""
-        if self._capturing or self._always:
+        if self._capturing:
+            return
+        if self._always:
+            self._recording.capturing(False)
             return
         now = time.monotonic()
         if self._audio.key_sounds:
@@ -212,6 +228,8 @@ class MaskedLine:
         self._audio.off(partial(self._mask_changed, False))
 
     def _mask_changed(self, masked: bool) -> None:
+        if not masked:
+            self._recording.capturing(False)
         self._owner.emit(messages.MaskChanged(call_id=self._call_id, masked=masked))
 
     def _alarm(self, kind: AlarmKind) -> None:

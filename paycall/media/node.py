@@ -27,7 +27,9 @@ from paycall.control.messages import AnyCommand, CellLost, CellStarted, Hello
 from paycall.domain.errors import NotFoundError
 from paycall.domain.ids import new_id
 from paycall.media import pipes
+from paycall.media.counts import Counts
 from paycall.media.dialogs import Dialog
+from paycall.media.line_recording import open_recorder
 from paycall.media.prompts import PromptLibrary
 from paycall.media.release import release_dialogs, release_late
 from paycall.media.status import CellStatus, NodeStatus, serve_status
@@ -96,7 +98,8 @@ class Node:
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGUSR1, self._drain)
         loop.add_reader(self._zygote.fileno(), self._zygote_spoke)
-        status = await serve_status(self._settings.status_socket, self.status)  # first: another node may be there
+        # first: another node may be there
+        status = await serve_status(self._settings.status_socket, self.status)
         linking = loop.create_task(self._link.run())
         for slot in self._slots:
             self._spawn(slot)
@@ -304,6 +307,7 @@ def run_node(settings: MediaSettings, site: SiteSettings) -> int:  # noqa: ARG00
     """
     if settings.prompts.heard_by != "nobody":
         PromptLibrary(settings.prompts.folder).check()
+    open_recorder(settings.recording, Counts())  # before the fork: cells then share what it imports
     zygote, zygote_pid = start_zygote(settings)
     try:
         return asyncio.run(_run(settings, zygote))
@@ -318,5 +322,16 @@ async def _run(settings: MediaSettings, zygote: socket.socket) -> int:
     node = Node(settings, zygote)
     registry = new_registry()
     registry.register(node.metrics)
+    deleting = asyncio.create_task(_delete_old_recordings(settings))
     with serving_metrics("media", settings.metrics_port, settings.metrics_address, registry):
-        return await node.run()
+        try:
+            return await node.run()
+        finally:
+            deleting.cancel()
+
+
+async def _delete_old_recordings(settings: MediaSettings) -> None:
+    if settings.recording.enabled:
+        from paycall.media.retention import delete_old_recordings
+
+        await delete_old_recordings(settings.recording)

@@ -40,7 +40,7 @@ class RecordPort(pj.AudioMediaPort):  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
-class Recording:
+class RecordPorts:
     """The two ports of a call: what the agent hears, and what the agent says."""
 
     heard: RecordPort

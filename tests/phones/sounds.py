@@ -26,3 +26,13 @@ def loudness(sound: np.ndarray, block: int = 160) -> np.ndarray:
     """RMS of each block."""
     blocks = sound[: sound.size // block * block].reshape(-1, block).astype(np.float64)
     return np.asarray(np.sqrt(np.mean(blocks**2, axis=1)))
+
+
+def share_found(heard: np.ndarray, sound: np.ndarray, piece: int = 2400) -> float:
+    """How much of a sound is in what was heard, piece by piece: a jitter buffer may cut or stretch between them.
+
+    Pieces that are nearly silent do not count.
+    """
+    pieces = [sound[start : start + piece] for start in range(0, sound.size - piece + 1, piece)]
+    loud = [one for one in pieces if np.sqrt(np.mean(one.astype(np.float64) ** 2)) > 300]
+    return float(np.mean([where(heard, one)[1] > 0.8 for one in loud]))

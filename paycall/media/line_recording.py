@@ -1,0 +1,69 @@
+"""Joins one call's line to the recorder: what is recorded, from when on, and when it is silent.
+
+Rules: nothing is recorded before both sides talk; where captures are not recorded, silence is, from before the mask
+until after it. Everything runs in the SIP thread.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from paycall.media.counts import Counts
+from paycall.media.mask import CallAudio
+from paycall.media.prompts import RECORDING_NOTICE, PromptLibrary
+from paycall.media.record_port import RecordPort, RecordPorts
+from paycall.settings import MediaSettings, RecordingSettings
+
+if TYPE_CHECKING:  # cells of sites that record nothing need no cryptography
+    from paycall.media.recorder import CallRecording, Recorder
+
+
+def open_recorder(settings: RecordingSettings, counts: Counts) -> Recorder | None:
+    """The cell's recorder; None where the site records nothing.
+
+    Raises
+    ------
+    SettingsError
+        If the public key cannot be read.
+    """
+    if not settings.enabled:
+        return None
+    from paycall.media.recorder import Recorder
+    from paycall.media.recording import read_public_key
+
+    return Recorder(settings.folder, read_public_key(settings.public_key), counts)
+
+
+class LineRecording:
+    """One call's recording; without a recorder it does nothing."""
+
+    def __init__(self, settings: MediaSettings, audio: CallAudio, recorder: Recorder | None) -> None:
+        self._settings = settings
+        self._audio = audio
+        self._recorder = recorder
+        self._recording: CallRecording | None = None
+
+    def begin(self, call_id: str) -> None:
+        """Both sides talk: record, and say so to the caller."""
+        if self._recorder is None or self._recording is not None:
+            return
+        self._recording = self._recorder.begin(call_id)
+        ports = RecordPorts(RecordPort(self._recording.heard.add), RecordPort(self._recording.said.add))
+        self._audio.record(ports)
+        self._recording.start()
+        if self._settings.recording.notice:
+            prompts = self._settings.prompts
+            notice = PromptLibrary(prompts.folder).sound(prompts.language, RECORDING_NOTICE)
+            if notice.size:
+                self._audio.play(notice)
+
+    def capturing(self, capturing: bool) -> None:
+        """The caller begins to key, or has ended."""
+        if self._recording is not None and not self._settings.recording.captures:
+            self._recording.mute(capturing)
+
+    def end(self) -> None:
+        """The call is over."""
+        if self._recorder is not None and self._recording is not None:
+            self._recorder.end(self._recording)
+            self._recording = None

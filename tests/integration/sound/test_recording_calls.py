@@ -1,0 +1,215 @@
+"""Recordings of real calls: the operator on one side, what they heard on the other, no key, nothing in clear."""
+
+from __future__ import annotations
+
+import resource
+import time
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+import dsp
+from paycall.cli import main
+from paycall.domain.fields import Field
+from paycall.media.prompts import RECORDING_NOTICE, PromptLibrary
+from paycall.media.recording import Summary, create_keys, export_wav, read_private_key, recordings
+from tests.phones.call import Call
+from tests.phones.capture import spandsp_keys
+from tests.phones.rtp import Stream
+from tests.phones.site import Site, kill, until
+from tests.phones.sounds import loudness, share_found, where
+
+SPEECH = Path(__file__).parents[3] / "paycall" / "demo" / "speech"
+CARD = "4111111111111111"
+SURE, NOT_AT_ALL = 0.7, 0.2  # shares: the mask takes a syllable of what is said while it is on
+
+
+def speech(name: str) -> np.ndarray:
+    """A sentence of the demo's."""
+    with wave.open(str(SPEECH / f"{name}.wav")) as file:
+        return np.frombuffer(file.readframes(file.getnframes()), np.int16)
+
+
+def settings(folder: Path, **more: object) -> dict[str, object]:
+    """Recording on, with keys of its own."""
+    private, public = folder / "recording.key", folder / "recording.pub"
+    create_keys(private, public)
+    where_to = {"folder": str(folder / "recordings"), "public_key": str(public), "private_key": str(private)}
+    return {"enabled": True, **where_to, **more}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the keys and recordings lie."""
+    return tmp_path_factory.mktemp("recorded")
+
+
+@pytest.fixture(scope="module")
+def site(folder: Path) -> Iterator[Site]:
+    """A node that records."""
+    with Site(recording=settings(folder)) as node:
+        yield node
+
+
+def recorded(folder: Path, call_id: str, *, complete: bool = True) -> Summary:
+    """The call's recording, once it has ended."""
+
+    def found() -> Summary | None:
+        ours = [one for one in recordings(folder / "recordings") if one.header.call_id == call_id]
+        return ours[0] if ours and (ours[0].complete or not complete) else None
+
+    return found() if not complete else until(found, 5, "recording that has ended")
+
+
+def exported(folder: Path, one: Summary) -> tuple[np.ndarray, np.ndarray]:
+    """What the operator said, and what the operator heard."""
+    target = folder / f"{one.header.recording_id}.wav"
+    with target.open("wb") as file:
+        export_wav(one.path, read_private_key(folder / "recording.key"), file)
+    with wave.open(str(target)) as file:
+        both = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
+    return both[:, 0], both[:, 1]
+
+
+def assert_no_key(sound: np.ndarray) -> None:
+    """No detector recovers one."""
+    assert dsp.detect(sound) == []
+    assert spandsp_keys(sound) == ""
+    assert dsp.ToneListener().process(sound) == 0
+
+
+def test_a_call_with_a_capture_is_recorded_as_its_operator_lived_it(site: Site, folder: Path) -> None:
+    call = Call(site)
+    began = time.monotonic()
+    time.sleep(PromptLibrary(None).sound("en", RECORDING_NOTICE).size / 8000 + 0.5)
+    notice = PromptLibrary(None).sound("en", RECORDING_NOTICE)
+    assert share_found(call.caller_heard().pcm, notice) > SURE, "the caller is told"
+    before, asking = speech("caller-hello"), speech("operator-key")
+    call.caller_plays(Stream().audio(before), wait=False)
+    call.agent_plays(Stream().audio(asking))
+    call.caller_rtp.wait()
+    payment = call.capture(fields=[Field.CARD_NUMBER])
+    call.caller_plays(Stream().silence(0.2).keys(CARD + "#", 0.07, 0.06).silence(0.3))
+    site.panel.wait("capture.completed", call_id=call.call_id)
+    during = speech("caller-done")
+    call.caller_plays(Stream().audio(during).silence(0.3))
+    assert site.vault.values(payment) == {Field.CARD_NUMBER: CARD}
+    lasted = time.monotonic() - began
+    call.hang_up()
+    one = recorded(folder, call.call_id)
+    assert abs(one.seconds - lasted) < 2
+    said, heard = exported(folder, one)
+    found = [share_found(*each) for each in ((said, asking), (heard, before), (heard, during))]
+    assert min(found) > SURE, found
+    asked_at, told_at, done_at = (
+        where(side, part)[0]
+        for side, part in ((said, asking[:4000]), (heard, before[:4000]), (heard, during[:4000]))
+    )
+    assert abs(asked_at - told_at) < 4000, "both sides lie where they were"
+    assert done_at > told_at + before.size + 17 * 0.13 * 8000 * 0.9
+    assert max(share_found(heard, asking), share_found(said, before)) < NOT_AT_ALL
+    assert_no_key(said)
+    assert_no_key(heard)
+    # The file is not sound: not as linear samples, not as G.711, at any offset of a sample.
+    data = one.path.read_bytes()
+    for raw in (
+        np.frombuffer(data[: len(data) // 2 * 2], "<i2"),
+        dsp.decode_alaw(np.frombuffer(data, np.uint8)),
+    ):
+        assert share_found(np.asarray(raw, dtype=np.int16), asking) == 0
+    assert CARD.encode() not in data
+
+
+def test_a_change_in_the_file_is_found_and_named(
+    site: Site, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = Call(site)
+    time.sleep(2.5)
+    call.hang_up()
+    one = recorded(folder, call.call_id)
+    config = folder / "paycall.toml"
+    table = "\n".join(f'{name} = "{folder / place}"' for name, place in PLACES.items())
+    config.write_text(f"[media.recording]\n{table}\n")
+    command = ["recording", "--config", str(config), "export", one.header.recording_id]
+    assert main([*command, str(folder / "whole.wav")]) == 0
+    data = bytearray(one.path.read_bytes())
+    data[-40] ^= 0x10
+    one.path.write_bytes(data)
+    assert main([*command, str(folder / "changed.wav")]) == 1
+    assert "was changed, moved or taken from elsewhere" in capsys.readouterr().err
+    assert not (folder / "changed.wav").exists()
+
+
+PLACES = {"folder": "recordings", "public_key": "recording.pub", "private_key": "recording.key"}
+
+
+def test_a_killed_cell_leaves_what_it_had_written(site: Site, folder: Path) -> None:
+    call = Call(site)
+    asking = speech("operator-key")
+    call.agent_plays(Stream().audio(asking).silence(1.6))
+    kill(site.pids()[site.sip_port])
+    site.panel.wait("node.cell-lost")
+    one = recorded(folder, call.call_id, complete=False)
+    assert not one.complete
+    said, _ = exported(folder, one)
+    assert share_found(said, asking) > SURE
+    site.hang_up_all()
+    until(lambda: site.pids(), 10, "another cell")
+
+
+def test_the_call_goes_on_when_nothing_more_can_be_written(site: Site, folder: Path) -> None:
+    """The kernel refuses to let the cell's files grow, as a full disk would."""
+    call = Call(site)
+    until(lambda: recorded(folder, call.call_id, complete=False), 5, "recording")
+    cell = psutil.Process(site.pids()[site.sip_port])
+    assert "recording_failed" not in site.log()
+    cell.rlimit(resource.RLIMIT_FSIZE, (60_000, resource.RLIM_INFINITY))
+    until(lambda: "recording_failed" in site.log(), 12, "alarm")
+    since = time.monotonic()
+    sentence = speech("caller-hello")
+    call.caller_plays(Stream().audio(sentence).silence(0.3))
+    assert share_found(call.agent_heard(since).pcm, sentence) > SURE
+    payment = call.capture(fields=[Field.CARD_NUMBER])
+    call.caller_plays(Stream().silence(0.2).events(CARD + "#", 0.06, 0.05))
+    site.panel.wait("capture.completed", call_id=call.call_id)
+    assert site.vault.values(payment) == {Field.CARD_NUMBER: CARD}
+    call.hang_up()
+
+
+def test_captures_are_left_out_where_that_is_set(tmp_path: Path) -> None:
+    recording = settings(tmp_path, captures=False, notice=False, keep_days=30)
+    with Site(recording=recording) as node:
+        call = Call(node)
+        sentence = speech("caller-hello")
+        call.caller_plays(Stream().audio(sentence))
+        payment = call.capture(fields=[Field.CARD_NUMBER])
+        during = speech("caller-done")
+        call.caller_plays(Stream().silence(0.2).audio(during).silence(0.2))
+        node.panel.run(node.panel.hub.end_capture(call.call_id, payment))
+        node.panel.wait("call.mask", 2, call_id=call.call_id)
+        call.caller_plays(Stream().silence(0.3).audio(sentence).silence(0.3))
+        call.hang_up()
+        said, heard = exported(tmp_path, recorded(tmp_path, call.call_id))
+        first = where(heard, sentence[:4000])[0] + sentence.size
+        second = first + where(heard[first:], sentence[:4000])[0]
+        assert share_found(heard[:first], sentence) > SURE
+        assert share_found(heard[second - 800 :], sentence) > SURE
+        assert share_found(heard, during) < NOT_AT_ALL
+        between = heard[first + 3200 : second - 3200]
+        assert between.size > during.size
+        assert loudness(between).max() < 20
+        assert said.size == heard.size
+
+
+def test_prepare_makes_the_keys_and_a_stack_records(tmp_path: Path) -> None:
+    config = tmp_path / "paycall.toml"
+    config.write_text(f'[site]\nvar = "{tmp_path / "var"}"\n')
+    assert main(["prepare", "--config", str(config)]) == 0
+    private, public = (tmp_path / "var" / f"recording.{end}" for end in ("key", "pub"))
+    assert private.stat().st_mode & 0o777 == 0o600
+    assert read_private_key(private)
+    assert public.exists()
