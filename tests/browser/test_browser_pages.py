@@ -10,7 +10,9 @@ from paycall.panel.roles import Role
 from tests.browser.conftest import Desk
 from tests.fakes.panel_world import APPROVED, DECLINED, new_payment, until
 
-PAGES = ("/", "/history", "/history?kind=calls", "/reports", "/people", "/account", "/audit", "/docs")
+PAGES = (
+    "/", "/history", "/history?kind=calls", "/reports", "/people", "/programs", "/account", "/audit", "/docs",
+)  # fmt: skip
 _TAGS = {
     "runOnly": {
         "type": "tag",
