@@ -133,21 +133,20 @@ def test_a_busy_operator_is_not_rung_again_by_every_cell(site: Site, carrier: Ka
     assert len(cells_of_calls(site, mark)) == 1
 
 
-KINDS = {
-    "a-key-as-the-body": ("{key}\n", "application/dtmf"),
-    "relay": ("Signal={key}\nDuration=160\n", "application/dtmf-relay"),
-    "relay-s-form-under-the-other-name": ("Signal={key}\nDuration=160\n", "application/dtmf"),
-}
+KINDS = (
+    ("{key}\n", "application/dtmf"),
+    ("Signal={key}\nDuration=160\n", "application/dtmf-relay"),
+    ("Signal={key}\nDuration=160\n", "application/dtmf"),
+)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_press_by_info_is_one_key_and_answered(kind: str, site: Site, carrier: Kamailio) -> None:
-    body, content_type = KINDS[kind]
+def test_a_press_by_info_of_each_kind_is_one_key_and_answered(site: Site, carrier: Kamailio) -> None:
     rtp = site.add(RtpPort())
     keys = CARD + "#"
     infos = [
         step
         for number, key in enumerate(keys, start=2)
+        for body, content_type in KINDS[number % 3 : number % 3 + 1]
         for step in (
             sipp.in_dialog("INFO", "49", number, body.format(key=key), content_type),
             sipp.receive("200"),
