@@ -20,7 +20,7 @@ from paycall.media.counts import Counts
 from paycall.media.endpoint import EndpointConfig, SipEndpoint
 from paycall.media.frames import FrameWriter, read_samples
 from paycall.media.mask import CallAudio
-from paycall.media.ports import SAMPLES, _format
+from paycall.media.ports import SAMPLES, audio_format
 from tests.phones.rtp import free_port
 
 KEEP: list[Any] = []
@@ -34,7 +34,7 @@ class Talker(pj.AudioMediaPort):
         self.sound = sound[: sound.size // SAMPLES * SAMPLES]
         self.at = 0
         self.writer = FrameWriter(SAMPLES)
-        self.createPort("talker", _format())
+        self.createPort("talker", audio_format())
 
     def onFrameRequested(self, frame: pj.MediaFrame) -> None:
         self.writer.write(frame, self.sound[self.at : self.at + SAMPLES])
@@ -49,7 +49,7 @@ class Recorder(pj.AudioMediaPort):
     def __init__(self) -> None:
         super().__init__()
         self.blocks: list[tuple[float, np.ndarray]] = []
-        self.createPort("recorder", _format())
+        self.createPort("recorder", audio_format())
 
     def onFrameReceived(self, frame: pj.MediaFrame) -> None:
         self.blocks.append((time.monotonic(), read_samples(frame, SAMPLES).copy()))
