@@ -85,6 +85,7 @@ def site_text(settings: KamailioSettings, media: MediaSettings, folder: Path) ->
         "CELLS_FILE": _quoted(folder / "cells.list"),
         "PHONES_FOLDER": f'"text://{folder}/phones"',
         "REALM": f'"{settings.realm}"',
+        "OPERATOR_HEADER": f'"{media.operator_header}"',
         "FLOOD_REQUESTS": str(settings.requests_per_source),
         "CELL_RATE": f'"{settings.new_calls_per_cell_s}"',
         "WORKERS": str(settings.workers),

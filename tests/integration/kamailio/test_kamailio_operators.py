@@ -24,10 +24,14 @@ PASSWORD = "right-horse"
 
 @pytest.fixture(scope="module")
 def desk() -> Iterator[tuple[Site, Kamailio, int]]:
-    """A cell that rings anna at the operators' instance, and the port of its second route."""
+    """A cell that rings anna at the operators' instance, and the port of its second route and trunk."""
     port, second_port = free_port(), free_port()
     with Site(
-        agent_uri=f"sip:anna@127.0.0.1:{port}", fallback_uris=[f"sip:second@127.0.0.1:{second_port}"]
+        agent_uri=f"sip:anna@127.0.0.1:{port}",
+        fallback_uris=[f"sip:second@127.0.0.1:{second_port}"],
+        operator_networks=[f"127.0.0.1:{port}"],
+        operator_header_from=["agent"],
+        trunk={"uri": f"sip:127.0.0.1:{second_port}"},
     ) as site:
         operators = Kamailio(site, "operators", port=port)
         texts.write_phones(operators.folder, {"anna": texts.ha1("anna", "paycall", PASSWORD)})
@@ -68,6 +72,7 @@ def test_a_phone_that_registered_is_rung_and_hears_no_key(desk: tuple[Site, Kama
     rtp = site.add(RtpPort())
     caller = site.add(sipp.Sipp(sipp.caller(rtp.port), free_port(), site.target))
     call_id = site.panel.wait("call.connected", since=mark).call_id
+    assert site.panel.wait("call.operator", call_id=call_id).operator == "anna"
     payment = site.panel.start_capture(call_id, NUMBER)
     ports = range(anna.rtp_port, anna.rtp_port + 20, 2)
     wire = site.add(Capture(*ports))
@@ -88,13 +93,28 @@ def test_a_phone_that_registered_is_rung_and_hears_no_key(desk: tuple[Site, Kama
     site.hang_up_all()
 
 
-def test_only_cells_ring_phones(desk: tuple[Site, Kamailio, int]) -> None:
-    """A caller who finds the operators' address reaches nobody."""
+def test_a_phone_that_registered_dials_a_customer(desk: tuple[Site, Kamailio, int]) -> None:
+    site, operators, trunk_port = desk
+    rtp = site.add(RtpPort())
+    site.add(sipp.Sipp(sipp.agent(rtp.port), trunk_port))
+    mark = len(site.panel.events)
+    anna = site.add(phone(operators, PASSWORD))
+    anna.command("dial", f"sip:+4930123456@127.0.0.1:{operators.port}")
+    call = site.panel.wait("call.arrived", since=mark)
+    assert (call.direction, call.caller, call.operator) == ("outbound", "+4930123456", "anna")
+    site.panel.wait("call.connected", call_id=call.call_id)
+    anna.command("hangup")
+    site.panel.wait("call.ended", call_id=call.call_id)
+    site.hang_up_all()
+
+
+def test_only_cells_ring_phones_and_only_phones_dial(desk: tuple[Site, Kamailio, int]) -> None:
+    """Who finds the operators' address and has no password reaches nobody."""
     site, operators, _ = desk
     scenario = sipp.scenario(
         "stranger",
         sipp.invite("49", sipp.sdp(20000)),
-        sipp.receive("403"),
+        sipp.receive("407"),
         sipp.in_dialog("ACK", "49", 1),
     )
     stranger = site.add(sipp.Sipp(scenario, free_port(), operators.target, service="anna"))
