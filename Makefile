@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test lint bench bench-dsp bench-media bench-vault bench-panel demo lock screenshots clean
+.PHONY: help run install test lint bench bench-dsp bench-media bench-vault bench-panel demo lock soak screenshots clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | column -t -s- -l2
@@ -56,6 +56,9 @@ bench-dsp bench-media bench-vault bench-panel: bench-%: install
 
 storm: install ## 2,000 authorizations with every fault at random, the vault killed meanwhile (about 5 minutes)
 	PAYCALL_STORM=2000 $(BIN)/python -m pytest -q --timeout 1200 tests/integration/test_fault_storm.py
+
+soak: install ## 2,000 calls with captures, 8 at a time, cells killed at random (about 20 minutes)
+	PAYCALL_SOAK_CALLS=2000 $(BIN)/python -m pytest -q --timeout 3600 tests/integration/media/test_media_soak.py
 
 screenshots: install ## the panel's pages into docs/screenshots
 	$(BIN)/python scripts/screenshots.py

@@ -102,8 +102,10 @@ class _Zygote:
     def _become_cell(self, spec: CellSpec, node: socket.socket) -> None:
         try:
             die_with_parent()
+            for key in list(self._selector.get_map().values()):
+                os.close(key.fd)  # the node's socket, and the other cells' descriptors
             self._selector.close()
-            self._node.close()
+            self._node.detach()
             run_cell(self._settings, spec, node)
         except Exception as error:
             log.error(
