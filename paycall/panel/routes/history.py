@@ -203,14 +203,19 @@ async def set_customer(call_id: Id, body: Customer, principal: SignedIn, context
 
 
 def _span(context: Context, first: date | None, last: date | None) -> Search:
-    first = first or context.now().astimezone().date()
-    last = last or first
+    first = _within(first or context.now().astimezone().date())
+    last = _within(last or first)
     return Search(first_day=max(first, last - timedelta(days=366)), last_day=last)
+
+
+def _within(day: date) -> date:
+    """The day, or the nearest one that can be counted from: the calendar's own ends cannot."""
+    return min(max(day, date(1971, 1, 1)), date(2999, 12, 31))
 
 
 def _day(text: str) -> date | None:
     try:
-        return date.fromisoformat(text)
+        return _within(date.fromisoformat(text))
     except ValueError:
         return None
 

@@ -116,3 +116,19 @@ def test_a_callers_name_is_remembered_and_holds_no_card_number(run: Run) -> None
                 assert "4242" not in answer.text
 
     run(scenario)
+
+
+def test_the_ends_of_the_calendar_are_days_as_others(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        world.add("boss", Role.SUPERVISOR)
+        boss = await world.signed_in("boss")
+        for first, last in (
+            ("0001-01-01", "0001-01-01"),
+            ("9999-12-31", "9999-12-31"),
+            ("0001-01-01", "9999-12-31"),
+        ):
+            query = f"first={first}&last={last}"
+            for path in ("/api/v1/reports", "/reports", "/history", "/history/payments.csv"):
+                assert (await boss.get(f"{path}?{query}")).status_code == 200, (path, query)
+
+    run(scenario)
