@@ -90,14 +90,18 @@ class AuditLog:
             sa.Column("hash", sa.LargeBinary(32), nullable=False),
         )
 
+        # Built once: every authorization appends twice.
+        self._locked = sa.select(self.head).where(self.head.c.id == 1).with_for_update()
+        self._insert = self.table.insert()
+        self._move = self.head.update().where(self.head.c.id == 1)
+
     def append(self, connection: sa.Connection, entry: Entry, now: datetime) -> None:
         """Add an entry inside the caller's transaction."""
         # The head row is the queue: writers wait here for each other (FOR UPDATE; SQLite locks the file).
-        locked = sa.select(self.head).where(self.head.c.id == 1).with_for_update()
-        head = connection.execute(locked).first()
+        head = connection.execute(self._locked).first()
         if head is None:
             connection.execute(sa.text(_FIRST_HEAD), {"hash": _GENESIS})
-            head = connection.execute(locked).one()
+            head = connection.execute(self._locked).one()
         seq, previous = head.seq + 1, bytes(head.hash)
         row = {
             "seq": seq,
@@ -109,8 +113,8 @@ class AuditLog:
             "result": entry.result,
         }
         digest = _digest(row, previous)
-        connection.execute(self.table.insert().values(**row, previous=previous, hash=digest))
-        connection.execute(self.head.update().where(self.head.c.id == 1).values(seq=seq, hash=digest))
+        connection.execute(self._insert, {**row, "previous": previous, "hash": digest})
+        connection.execute(self._move, {"seq": seq, "hash": digest})
 
     def verify(self, connection: sa.Connection) -> Finding:
         """Walk the chain from its beginning, in a transaction that sees nothing of what is written meanwhile."""

@@ -27,6 +27,7 @@ from paycall.vault.cards import StoredCard
 from paycall.vault.tables import LIVE_STATES, attempts, audit, cards, operations, own_keys, webhook_events
 
 _Row = TypeVar("_Row")
+_FRESH_S = 2.0
 
 
 def make_engine(url: str) -> sa.Engine:
@@ -38,7 +39,7 @@ def make_engine(url: str) -> sa.Engine:
         If the address cannot be read, or its driver is not there.
     """
     try:
-        engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=not url.startswith("sqlite"))
+        engine = sa.create_engine(url, hide_parameters=True)
     except (sa.exc.SQLAlchemyError, ValueError, ImportError):  # their texts hold the address
         raise SettingsError("setting vault.database_url: the address cannot be read") from None
     if engine.dialect.name == "sqlite":
@@ -46,7 +47,26 @@ def make_engine(url: str) -> sa.Engine:
             Path(engine.url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         sa.event.listen(engine, "connect", _prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
+    else:
+        sa.event.listen(engine, "checkin", _note_use)
+        sa.event.listen(engine, "checkout", _ping_if_idle)
     return engine
+
+
+def _note_use(_: object, record: sa.pool.ConnectionPoolEntry) -> None:
+    record.info["used_at"] = time.monotonic()
+
+
+def _ping_if_idle(connection: sa.engine.interfaces.DBAPIConnection, record: Any, _: object) -> None:
+    """Whether the server is still there: asked of a connection that was not used lately, not of every one."""
+    used_at = record.info.get("used_at")
+    if used_at is None or time.monotonic() - used_at < _FRESH_S:
+        return
+    try:
+        connection.cursor().execute("SELECT 1")
+        connection.rollback()
+    except Exception:  # whatever the driver says: the pool takes another one
+        raise sa.exc.DisconnectionError from None
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:
@@ -100,7 +120,9 @@ class Store:
 
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
-        self._readers = engine.execution_options(reading=True)
+        # What only reads is one statement or independent ones: PostgreSQL needs no BEGIN and COMMIT around them.
+        options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT"} if engine.dialect.name != "sqlite" else {}
+        self._readers = engine.execution_options(reading=True, **options)
         # SQLite has one writer at a time and lets the others sleep and try again; a lock lets them go on at once.
         self._writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
 
@@ -119,7 +141,7 @@ class Store:
         self.engine.dispose()
 
     def reading(self) -> AbstractContextManager[sa.Connection]:
-        """A transaction that changes nothing, and waits for no writer."""
+        """For what changes nothing, and waits for no writer."""
         return self._readers.begin()
 
     def note(self, connection: sa.Connection, entry: Entry, now: datetime) -> None:
@@ -134,7 +156,7 @@ class Store:
 
     def insert_card(self, connection: sa.Connection, card: StoredCard) -> None:
         """Add a card; ``IntegrityError`` if the payment has one."""
-        connection.execute(cards.insert().values(**asdict(card)))
+        connection.execute(cards.insert(), dict(vars(card)))
 
     def delete_card(self, connection: sa.Connection, card: StoredCard) -> bool:
         """Remove this very row; False if it is no longer what was read."""
@@ -190,7 +212,7 @@ class Store:
 
     def put_attempt(self, connection: sa.Connection, attempt: Attempt) -> None:
         """Write an attempt anew; ``IntegrityError`` if another is live for the payment."""
-        connection.execute(attempts.insert().values(**asdict(attempt)))
+        connection.execute(attempts.insert(), dict(vars(attempt)))
 
     def update_attempt(
         self, connection: sa.Connection, attempt: Attempt, *, even_closed: bool = False
@@ -199,7 +221,7 @@ class Store:
         same: sa.ColumnElement[bool] = attempts.c.attempt_id == attempt.attempt_id
         if not even_closed:
             same = sa.and_(same, attempts.c.next_try_at.is_not(None))
-        connection.execute(attempts.update().where(same).values(**asdict(attempt)))
+        connection.execute(attempts.update().where(same), dict(vars(attempt)))
 
     def attempt_by_reference(
         self, connection: sa.Connection, acquirer: str, reference: str
