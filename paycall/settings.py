@@ -285,6 +285,8 @@ class MediaSettings(Section):
     route_wait_s: float = Field(default=0.5, ge=0, le=10)
     # An agent who has not answered the INVITE with anything by then cannot be reached.
     reply_timeout_s: float = Field(default=4.0, gt=0, le=32)
+    # Who is answered and has not acknowledged it by then is gone (64 * T1 of RFC 3261).
+    ack_timeout_s: float = Field(default=32.0, gt=0, le=32)
     # Whose INVITEs are calls that operators dial out, by source: 192.0.2.0/24, or 192.0.2.10:5055 for a proxy.
     operator_networks: Annotated[tuple[str, ...], AfterValidator(_sides)] = ()
     trunk: TrunkSettings = TrunkSettings()

@@ -249,11 +249,18 @@ class Bridge:
             waiting = self._who_waits(leg)
             if waiting is not None:
                 waiting.respond(200)
+                timeout_s = self._cell.settings.ack_timeout_s
+                self._endpoint.call_later(timeout_s, partial(self._acknowledged_or_over, waiting))
         if leg is self.agent and self.caller is None and self._customer is not None:
             self._dial_customer(self._customer)
         both = (self.caller, self.agent)
         if self.state is CallState.RINGING and all(each is not None and each.confirmed for each in both):
             self._connected()
+
+    def _acknowledged_or_over(self, leg: Leg) -> None:
+        """Without its ACK PJSIP sends BYE and waits as long again: the other side is not to wait with it."""
+        if leg.alive and not leg.confirmed:
+            self.hang_up(EndReason.FAILED)
 
     def _connected(self) -> None:
         self.state = next_state(self.state, CallEvent.CONNECTED)

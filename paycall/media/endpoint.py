@@ -76,6 +76,10 @@ class _Account(pj.Account):  # type: ignore[misc]
         self._on_incoming(prm.callId, prm.rdata.wholeMsg, prm.rdata.srcAddress)
 
     @guarded
+    def onIncomingSubscribe(self, prm: pj.OnIncomingSubscribeParam) -> None:
+        prm.code = pj.PJSIP_SC_METHOD_NOT_ALLOWED
+
+    @guarded
     def onRegState(self, prm: pj.OnRegStateParam) -> None:
         if self._on_registered is not None:
             self._on_registered(prm.code, prm.expiration)
