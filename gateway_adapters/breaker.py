@@ -11,10 +11,11 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 
 from paycall.domain.authorization import AuthorizationRequest, AuthorizationResult, OperationResult
-from paycall.domain.card_ports import Acquirer, Card
+from paycall.domain.card_ports import Acquirer, Card, OperationKind, Traits
 from paycall.domain.decline_rules import UNRECOGNISED
 from paycall.domain.errors import AcquirerFault, NoAnswerError, NotSentError
 from paycall.domain.money import Money
@@ -96,9 +97,14 @@ class GuardedAcquirer:
             self._note("decline_code_unknown", acquirer=self.name, code=result.decline.raw_code)
         return result
 
-    async def look_up(self, attempt_id: str) -> AuthorizationResult | None:
+    @property
+    def traits(self) -> Traits:
+        """Those of the adapter."""
+        return self.inner.traits
+
+    async def look_up(self, attempt_id: str, sent_at: datetime) -> AuthorizationResult | None:
         """Never held back."""
-        return await self._observed("look-up", self.inner.look_up(attempt_id))
+        return await self._observed("look-up", self.inner.look_up(attempt_id, sent_at))
 
     async def settle(self, key: str, acquirer_reference: str, money: Money) -> OperationResult:
         """Take the amount, unless the breaker is open."""
@@ -112,9 +118,16 @@ class GuardedAcquirer:
         """Give the amount back, unless the breaker is open."""
         return await self._guarded("refund", lambda: self.inner.refund(key, acquirer_reference, money))
 
-    async def reverse(self, key: str, attempt_id: str, money: Money) -> OperationResult:
+    async def look_up_operation(
+        self, kind: OperationKind, key: str, acquirer_reference: str, money: Money
+    ) -> OperationResult | None:
         """Never held back."""
-        return await self._observed("reverse", self.inner.reverse(key, attempt_id, money))
+        call = self.inner.look_up_operation(kind, key, acquirer_reference, money)
+        return await self._observed("look-up", call)
+
+    async def reverse(self, key: str, attempt_id: str, money: Money, sent_at: datetime) -> OperationResult:
+        """Never held back."""
+        return await self._observed("reverse", self.inner.reverse(key, attempt_id, money, sent_at))
 
     async def aclose(self) -> None:
         """Release connections."""

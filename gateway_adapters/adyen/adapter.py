@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -20,7 +21,7 @@ from paycall.domain.authorization import (
     OperationResult,
     Outcome,
 )
-from paycall.domain.card_ports import Card
+from paycall.domain.card_ports import Card, OperationKind, Traits
 from paycall.domain.errors import NoAnswerError, NotAllowedError
 from paycall.domain.money import Money
 from paycall.domain.secret import Secret
@@ -43,6 +44,15 @@ class AdyenAcquirer:
     """
 
     name = wire.NAME
+    # Keys are kept for 7 days at least (docs.adyen.com/development-resources/api-idempotency). That a cancellation
+    # by our reference stops a payment that arrives later is promised nowhere. Without webhooks nothing that gets no
+    # answer would ever be known.
+    traits = Traits(
+        key_life_s=7 * 86_400,
+        holds_back=False,
+        reads_operations=False,
+        live_settings=frozenset({"webhook_hmac_key"}),
+    )
 
     def __init__(
         self,
@@ -94,7 +104,7 @@ class AdyenAcquirer:
             raise NoAnswerError
         raise fault_of(answer)
 
-    async def look_up(self, attempt_id: str) -> AuthorizationResult | None:
+    async def look_up(self, attempt_id: str, sent_at: datetime) -> AuthorizationResult | None:
         """Adyen has no look-up: the outcome is unknown until its webhook, or a reversal's, tells."""
         return AuthorizationResult(Outcome.UNKNOWN, self.name)
 
@@ -113,7 +123,13 @@ class AdyenAcquirer:
         body = wire.modification_body(self._merchant_account, key, money)
         return await self._modify(key, acquirer_reference, "refunds", body)
 
-    async def reverse(self, key: str, attempt_id: str, money: Money) -> OperationResult:
+    async def look_up_operation(
+        self, kind: OperationKind, key: str, acquirer_reference: str, money: Money
+    ) -> OperationResult | None:
+        """Adyen has no look-up: its webhook tells."""
+        return OperationResult(OperationOutcome.UNKNOWN)
+
+    async def reverse(self, key: str, attempt_id: str, money: Money, sent_at: datetime) -> OperationResult:
         """Cancel by our own reference. Adyen cancels the whole payment, whatever its amount."""
         body = wire.cancel_body(self._merchant_account, key, attempt_id)
         return self._received(await self._post("/cancels", body, key))

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -18,7 +19,7 @@ from paycall.domain.authorization import (
     OperationResult,
     Outcome,
 )
-from paycall.domain.card_ports import Card
+from paycall.domain.card_ports import Card, OperationKind, Traits
 from paycall.domain.errors import NoAnswerError
 from paycall.domain.money import Money
 from paycall.domain.secret import Secret
@@ -36,6 +37,9 @@ class CheckoutComAcquirer:
     """
 
     name = wire.NAME
+    # Keys expire after 24 hours, and only a 2xx answer is kept under them
+    # (checkout.com/docs/payments/manage-payments/idempotency). Nothing holds a payment back that arrives late.
+    traits = Traits(key_life_s=86_400, forgets_errors=True, holds_back=False)
 
     def __init__(
         self, url: str, api_key: Secret, *, processing_channel_id: str | None = None, read_s: float = 30.0
@@ -72,10 +76,13 @@ class CheckoutComAcquirer:
             return declined
         raise fault_of(answer)
 
-    async def look_up(self, attempt_id: str) -> AuthorizationResult | None:
-        """The payments with our reference; None if there is none."""
-        payment = await self._find(attempt_id)
-        return wire.payment_result(payment) if payment else None
+    async def look_up(self, attempt_id: str, sent_at: datetime) -> AuthorizationResult | None:
+        """The payments with our reference; None if there is none, unknown if more than one is alive."""
+        results = [wire.payment_result(payment) for payment in await self._find(attempt_id)]
+        alive = [result for result in results if result.outcome in (Outcome.APPROVED, Outcome.UNKNOWN)]
+        if len(alive) > 1:  # which one to keep nobody can say: all of them are voided
+            return AuthorizationResult(Outcome.UNKNOWN, self.name)
+        return next(iter(alive or results), None)
 
     async def settle(self, key: str, acquirer_reference: str, money: Money) -> OperationResult:
         """Capture."""
@@ -89,29 +96,43 @@ class CheckoutComAcquirer:
         """Refund, or a part."""
         return await self._operate(key, acquirer_reference, "refunds", money)
 
-    async def reverse(self, key: str, attempt_id: str, money: Money) -> OperationResult:
-        """Void whatever has our reference. A payment that arrives later than this is not held back."""
-        payment = await self._find(attempt_id)
-        if payment is None:
-            return OperationResult(OperationOutcome.DONE, raw_code="nothing-found")
-        result = wire.payment_result(payment)
-        if result.outcome in (Outcome.DECLINED, Outcome.REVERSED):
-            return OperationResult(OperationOutcome.DONE, result.acquirer_reference)
-        if result.acquirer_reference is None:
-            raise NoAnswerError
-        return await self.void(key, result.acquirer_reference)
+    async def look_up_operation(
+        self, kind: OperationKind, key: str, acquirer_reference: str, money: Money
+    ) -> OperationResult | None:
+        """The payment's action with our reference; None if there is none."""
+        path = f"/payments/{quote(acquirer_reference, safe='')}/actions"
+        answer = await self._http.send("GET", path)
+        if answer.status != 200 or answer.items is None:
+            raise fault_of(answer)
+        return wire.action_by_reference(answer.items, key)
+
+    async def reverse(self, key: str, attempt_id: str, money: Money, sent_at: datetime) -> OperationResult:
+        """Void all that has our reference. A payment that arrives later than this is not held back."""
+        undone = OperationResult(OperationOutcome.DONE, raw_code="nothing-found")
+        for payment in await self._find(attempt_id):
+            result = wire.payment_result(payment)
+            if result.outcome in (Outcome.DECLINED, Outcome.REVERSED):
+                continue
+            if result.acquirer_reference is None:
+                raise NoAnswerError
+            voided = await self.void(f"{key}-{result.acquirer_reference}", result.acquirer_reference)
+            if undone.outcome is OperationOutcome.DONE:
+                undone = voided
+        return undone
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._http.aclose()
 
-    async def _find(self, attempt_id: str) -> dict[str, Any] | None:
-        params = {"reference": attempt_id, "limit": "10"}
+    async def _find(self, attempt_id: str) -> list[dict[str, Any]]:
+        params = {"reference": attempt_id, "limit": "100"}
         answer = await self._http.send("GET", "/payments", params=params)
         payments = (answer.body or {}).get("data")
         if answer.status != 200 or not isinstance(payments, list):
             raise fault_of(answer)
-        return dict(payments[0]) if payments else None
+        if not all(isinstance(payment, dict) for payment in payments):
+            raise NoAnswerError
+        return payments
 
     async def _operate(
         self, key: str, acquirer_reference: str, what: str, money: Money | None

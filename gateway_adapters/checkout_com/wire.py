@@ -135,9 +135,20 @@ def action_result(actions: list[Any], action_id: str) -> OperationResult:
     """What the payment's list of actions says of one of them; pending while it is not there."""
     for action in actions:
         if isinstance(action, dict) and action.get("id") == action_id:
-            code = text_of(action, "response_code")
-            if action.get("approved") is True:
-                return OperationResult(OperationOutcome.DONE, action_id, code)
-            if action.get("approved") is False:
-                return OperationResult(OperationOutcome.FAILED, action_id, code)
+            return _action(action)
     return OperationResult(OperationOutcome.PENDING, action_id)
+
+
+def action_by_reference(actions: list[Any], reference: str) -> OperationResult | None:
+    """What the payment's list of actions says of the one that we named so; None while it is not there."""
+    for action in actions:
+        if isinstance(action, dict) and action.get("reference") == reference:
+            return _action(action)
+    return None
+
+
+def _action(action: Mapping[str, Any]) -> OperationResult:
+    outcome = OperationOutcome.PENDING
+    if isinstance(action.get("approved"), bool):
+        outcome = OperationOutcome.DONE if action["approved"] else OperationOutcome.FAILED
+    return OperationResult(outcome, text_of(action, "id"), text_of(action, "response_code"))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, get_args
 
 from gateway_adapters.generic import wire
@@ -23,7 +24,7 @@ from paycall.domain.authorization import (
     OperationResult,
     Outcome,
 )
-from paycall.domain.card_ports import Card
+from paycall.domain.card_ports import Card, OperationKind, Traits
 from paycall.domain.declines import System
 from paycall.domain.errors import SettingsError
 from paycall.domain.money import Money
@@ -48,6 +49,8 @@ class GenericAcquirer:
     """
 
     name = wire.NAME
+    # The protocol says nothing of how long a transaction id is recognised; a resend comes within minutes or never.
+    traits = Traits(key_life_s=300, holds_back=False, reverses=False)
 
     def __init__(
         self,
@@ -106,7 +109,7 @@ class GenericAcquirer:
             return wire.charge_result(answer.body, request, self._codes)
         raise fault_of(answer)
 
-    async def look_up(self, attempt_id: str) -> AuthorizationResult | None:
+    async def look_up(self, attempt_id: str, sent_at: datetime) -> AuthorizationResult | None:
         """The protocol has no look-up."""
         return AuthorizationResult(Outcome.UNKNOWN, self.name)
 
@@ -122,7 +125,13 @@ class GenericAcquirer:
         """The protocol has no refund."""
         return _UNSUPPORTED
 
-    async def reverse(self, key: str, attempt_id: str, money: Money) -> OperationResult:
+    async def look_up_operation(
+        self, kind: OperationKind, key: str, acquirer_reference: str, money: Money
+    ) -> OperationResult | None:
+        """What each operation answers, always the same."""
+        return await self.settle(key, acquirer_reference, money) if kind == "settle" else _UNSUPPORTED
+
+    async def reverse(self, key: str, attempt_id: str, money: Money, sent_at: datetime) -> OperationResult:
         """The protocol has no reversal."""
         return _UNSUPPORTED
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,8 +15,14 @@ from gateway_adapters.iso8583.codec import Codec, Encoding
 from gateway_adapters.iso8583.link import HostLink
 from gateway_adapters.iso8583.wire import FieldMap, Terminal, Trace
 from gateway_adapters.options import Options
-from paycall.domain.authorization import AuthorizationRequest, AuthorizationResult, OperationResult, Outcome
-from paycall.domain.card_ports import Card
+from paycall.domain.authorization import (
+    AuthorizationRequest,
+    AuthorizationResult,
+    OperationOutcome,
+    OperationResult,
+    Outcome,
+)
+from paycall.domain.card_ports import Card, OperationKind, Traits
 from paycall.domain.errors import SettingsError
 from paycall.domain.money import Money
 
@@ -28,6 +35,9 @@ class Iso8583Acquirer:
     """
 
     name = wire.NAME
+    # Trace number and retrieval reference name a message within a business day (ISO 8583, data elements 11 and 37);
+    # a host that was told to reverse what it does not have declines the original when it comes.
+    traits = Traits(key_life_s=86_400, reads_operations=False)
 
     def __init__(self, link: HostLink, terminal: Terminal) -> None:
         self._link = link
@@ -74,7 +84,7 @@ class Iso8583Acquirer:
         message = wire.authorization_message(request, card, self._terminal, self._link.now())
         return wire.authorization_result(await self._link.ask(message), request, self._terminal)
 
-    async def look_up(self, attempt_id: str) -> AuthorizationResult | None:
+    async def look_up(self, attempt_id: str, sent_at: datetime) -> AuthorizationResult | None:
         """A host is asked by repeating the request, which needs the card: unknown."""
         return AuthorizationResult(Outcome.UNKNOWN, self.name)
 
@@ -92,7 +102,13 @@ class Iso8583Acquirer:
         """Send the 0220 of a refund."""
         return await self._complete(key, acquirer_reference, money, wire.REFUND)
 
-    async def reverse(self, key: str, attempt_id: str, money: Money) -> OperationResult:
+    async def look_up_operation(
+        self, kind: OperationKind, key: str, acquirer_reference: str, money: Money
+    ) -> OperationResult | None:
+        """A host tells nothing of an advice but the answer to its repeat."""
+        return OperationResult(OperationOutcome.UNKNOWN)
+
+    async def reverse(self, key: str, attempt_id: str, money: Money, sent_at: datetime) -> OperationResult:
         """Send the 0400 of an authorization that may or may not have arrived."""
         original = Trace.of(attempt_id)
         message = wire.reversal_message(key, original, money, self._terminal, self._link.now())

@@ -1,8 +1,11 @@
 """The simulator's adapter: its wire over HTTP."""
 
+# ruff: noqa: ARG002  # a port's methods take what the port says, needed here or not
+
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -15,7 +18,7 @@ from paycall.domain.authorization import (
     OperationOutcome,
     OperationResult,
 )
-from paycall.domain.card_ports import Card
+from paycall.domain.card_ports import Card, OperationKind, Traits
 from paycall.domain.money import Money
 from paycall.domain.secret import Secret
 
@@ -32,6 +35,8 @@ class SandboxAcquirer:
     """
 
     name = wire.NAME
+    # The simulator keeps keys for ever; here it stands for an acquirer that keeps them for a day.
+    traits = Traits(key_life_s=86_400)
 
     def __init__(self, url: str, api_key: Secret, *, read_s: float = 20.0) -> None:
         # httpx shows the header as [secure]; the key has to be in clear on the wire
@@ -64,7 +69,7 @@ class SandboxAcquirer:
         )
         return wire.authorization_result(_body(answer))
 
-    async def look_up(self, attempt_id: str) -> AuthorizationResult | None:
+    async def look_up(self, attempt_id: str, sent_at: datetime) -> AuthorizationResult | None:
         """What the simulator has with our reference; None if it says that there is nothing."""
         answer = await self._http.send("GET", "/v1/authorizations", params={"reference": attempt_id})
         if answer.status == 404 and answer.body == {"code": "not-found"}:
@@ -83,7 +88,16 @@ class SandboxAcquirer:
         """Give the amount back."""
         return await self._operate(key, acquirer_reference, "refund", {"amount_minor": money.amount_minor})
 
-    async def reverse(self, key: str, attempt_id: str, money: Money) -> OperationResult:
+    async def look_up_operation(
+        self, kind: OperationKind, key: str, acquirer_reference: str, money: Money
+    ) -> OperationResult | None:
+        """What the simulator did under our key; None if it says that there is nothing."""
+        answer = await self._http.send("GET", f"/v1/operations/{quote(key, safe='')}")
+        if answer.status == 404 and answer.body == {"code": "not-found"}:
+            return None
+        return wire.operation_result(_body(answer))
+
+    async def reverse(self, key: str, attempt_id: str, money: Money, sent_at: datetime) -> OperationResult:
         """Undo the attempt, whether it was booked or not."""
         body = {
             "reference": attempt_id,

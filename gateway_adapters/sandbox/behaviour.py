@@ -50,12 +50,18 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True)
 class Behaviour:
-    """The outcome of an authorization: field 39's code, merchant advice, a delay and a fault."""
+    """The outcome of an authorization: field 39's code, merchant advice, delays and a fault.
+
+    ``delay_s`` is between the booking and the answer, ``booking_delay_s`` before the booking; ``pending_s`` is how
+    long an operation is only accepted, where the wire can say so.
+    """
 
     code: str = APPROVED_CODE
     advice: str | None = None
     delay_s: float = 0.0
     fault: Fault | None = None
+    booking_delay_s: float = 0.0
+    pending_s: float = 0.0
 
     def approved_minor(self, amount_minor: int) -> int:
         """How much of the amount is approved."""

@@ -17,7 +17,7 @@ from gateway_adapters.iso8583.currencies import ALPHABETIC
 from gateway_adapters.iso8583.wire import REFUND, Message
 from gateway_adapters.sandbox.behaviour import Fault
 from gateway_adapters.sandbox.ledger import Authorization, KeyReusedError
-from gateway_adapters.sandbox.simulation import GARBAGE, Order, Simulator
+from gateway_adapters.sandbox.simulation import GARBAGE, KeyInUseError, Order, Simulator
 
 WIRE = "iso8583"
 INSTITUTION_ID = "123456"
@@ -118,7 +118,7 @@ class Iso8583Host:
 
         try:
             verdict = await self._simulator().decide(order, render)
-        except KeyReusedError:
+        except (KeyReusedError, KeyInUseError):
             await self._send(writer, _answer(message, "94"))
             return
         if verdict.fault in _CLOSE:

@@ -12,12 +12,13 @@ from __future__ import annotations
 import json
 import secrets
 import string
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, func, select
+from sqlalchemy import Engine, create_engine, delete, event, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from gateway_adapters.sandbox.behaviour import Behaviour
@@ -75,6 +76,16 @@ class Movement(_Base):
     created_at: Mapped[str]
 
 
+class Named(_Base):
+    """Our client's name for a movement, and when (seconds since 1970) what became of it is told."""
+
+    __tablename__ = "named_movements"
+
+    movement_id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(index=True)
+    told_at: Mapped[float]
+
+
 class Answered(_Base):
     """What an idempotency key was answered. ``answer`` is None after a fault that came before booking."""
 
@@ -105,6 +116,15 @@ class CardTrace:
     brand: str
     last4: str
     card_hash: str
+
+
+@dataclass(frozen=True)
+class NamedMovement:
+    """A movement, the client's own name for it, and whether it is only accepted still."""
+
+    movement: Movement
+    name: str
+    pending: bool
 
 
 @dataclass(frozen=True)
@@ -159,6 +179,18 @@ class Ledger:
         """Remember what this key was answered."""
         with Session(self._engine) as session, session.begin():
             session.merge(Answered(key=key, fingerprint=fingerprint, status=status, answer=json.dumps(body)))
+
+    def forget_answer(self, key: str) -> None:
+        """Take the request under this key anew, as after an error that is not kept; its fault does not come again."""
+        with Session(self._engine) as session, session.begin():
+            seen = session.get(Answered, key)
+            if seen is not None:
+                seen.status, seen.answer = 0, None
+
+    def forget_keys(self) -> None:
+        """Drop all idempotency keys, as an acquirer does when their time is over."""
+        with Session(self._engine) as session, session.begin():
+            session.execute(delete(Answered))
 
     def authorize(
         self,
@@ -235,6 +267,17 @@ class Ledger:
                 .order_by(Authorization.created_at.desc())
             ).first()
 
+    def find_all(self, reference: str) -> list[Authorization]:
+        """All authorizations with this reference, the newest first."""
+        with Session(self._engine) as session:
+            return list(
+                session.scalars(
+                    select(Authorization)
+                    .where(Authorization.reference == reference)
+                    .order_by(Authorization.created_at.desc())
+                )
+            )
+
     def get(self, authorization_id: str) -> Authorization | None:
         """An authorization by the simulator's own name for it."""
         with Session(self._engine) as session:
@@ -273,8 +316,8 @@ class Ledger:
                 row.refunded_minor += amount_minor
             return _moved(session, row, "refund", amount_minor, fits)
 
-    def reverse(self, reference: str) -> Movement:
-        """Undo every authorization with this reference, and refuse those that arrive later."""
+    def reverse(self, reference: str, *, holds_back: bool = True) -> Movement:
+        """Undo every authorization with this reference, and (``holds_back``) refuse those that arrive later."""
         with Session(self._engine, expire_on_commit=False) as session, session.begin():
             found = session.scalars(
                 select(Authorization).where(
@@ -289,7 +332,7 @@ class Ledger:
                 id=new_reference(found[0].wire if found else "native", "movement"),
                 authorization_id=found[0].id if found else None,
                 reference=reference,
-                kind="reverse",
+                kind="reverse" if holds_back else "cancel",
                 amount_minor=sum(row.approved_minor for row in found),
                 done=True,
                 response_code="00" if found else "25",
@@ -318,16 +361,28 @@ class Ledger:
             if webhook is not None:
                 webhook.delivered = True
 
-    def movements_of(self, authorization_id: str) -> list[Movement]:
-        """The movements of an authorization, the newest first."""
+    def name(self, movement: Movement, name: str, pending_s: float) -> None:
+        """Note the client's name for a movement; what became of it is told after so many seconds."""
+        with Session(self._engine) as session, session.begin():
+            session.add(Named(movement_id=movement.id, name=name, told_at=time.time() + pending_s))
+
+    def named(self, name: str) -> NamedMovement | None:
+        """The movement that the client calls so."""
         with Session(self._engine) as session:
-            return list(
-                session.scalars(
-                    select(Movement)
-                    .where(Movement.authorization_id == authorization_id)
-                    .order_by(Movement.created_at.desc())
-                )
-            )
+            row = session.scalars(select(Named).where(Named.name == name)).first()
+            movement = session.get(Movement, row.movement_id) if row else None
+            return _named(movement, row) if movement else None
+
+    def movements_of(self, authorization_id: str) -> list[NamedMovement]:
+        """The movements of an authorization, the newest first."""
+        query = (
+            select(Movement, Named)
+            .outerjoin(Named, Named.movement_id == Movement.id)
+            .where(Movement.authorization_id == authorization_id)
+            .order_by(Movement.created_at.desc())
+        )
+        with Session(self._engine) as session:
+            return [_named(movement, row) for movement, row in session.execute(query)]
 
     def authorizations(self, limit: int = 100_000) -> list[Authorization]:
         """All authorizations, the newest first."""
@@ -355,6 +410,10 @@ def _moved(session: Session, row: Authorization, kind: str, amount_minor: int, d
     )
     session.add(movement)
     return movement
+
+
+def _named(movement: Movement, row: Named | None) -> NamedMovement:
+    return NamedMovement(movement, row.name if row else "", row is not None and row.told_at > time.time())
 
 
 def new_reference(wire: str, kind: str) -> str:

@@ -14,11 +14,11 @@ when it changes, so that a test can change the weather while the simulator runs:
     [[rule]]
     chance = 0.1                  # one in ten of those that come this far
     fault = "drop_after_booking"  # a name of behaviour.Fault
-    delay_s = 0.5
+    delay_s = 0.5                 # after it was booked; booking_delay_s: before
 
     [[rule]]
-    on = "refund"                 # authorize (the default), settle, void, refund or reverse: faults only
-    fault = "drop_before_booking"
+    on = "refund"                 # authorize (the default), settle, void, refund or reverse: faults only, and
+    pending_s = 5                 # for how long it is only accepted
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ class Rule(BaseModel):
     code: str = Field(default=APPROVED_CODE, pattern=r"^[0-9A-Z]{2}$")
     advice: str | None = Field(default=None, pattern=r"^\d{2}$")
     delay_s: float = Field(default=0.0, ge=0, le=120)
+    booking_delay_s: float = Field(default=0.0, ge=0, le=120)
+    pending_s: float = Field(default=0.0, ge=0, le=86_400)
     fault: Fault | None = None
 
 
@@ -105,7 +107,9 @@ class Rules:
                 and (rule.at_most_minor is None or amount_minor <= rule.at_most_minor)
             )
             if fits and self._random.random() < rule.chance:
-                return Behaviour(rule.code, rule.advice, rule.delay_s, rule.fault)
+                return Behaviour(
+                    rule.code, rule.advice, rule.delay_s, rule.fault, rule.booking_delay_s, rule.pending_s
+                )
         return None
 
     def _load(self, path: Path) -> _Loaded:

@@ -31,10 +31,16 @@ from gateway_adapters.sandbox.rules import Rules
 from paycall.domain.card import brand_of
 
 GARBAGE = "<!doctype html><p>Service temporarily out of ord"
+# An answer that is an error is answered again under its key, or the request is carried out anew.
+_KEEPS_ERRORS, _FORGETS_ERRORS = frozenset({"stripe"}), frozenset({"checkout_com"})
 TRANSPORT = "paycall.transport"  # where the app leaves the connection's transport in the ASGI scope
 
 Render = Callable[[Authorization], tuple[int, dict[str, Any]]]
 RenderError = Callable[[int, str], Response]
+
+
+class KeyInUseError(Exception):
+    """A request with this key is being worked on."""
 
 
 class Refused(Exception):
@@ -49,9 +55,8 @@ class Refused(Exception):
 class Order:
     """A wish to authorize, as any wire brings it.
 
-    ``partial``: the client can live with a part of the amount; ``settle``: take it at once; ``keeps_errors``:
-    a server error is kept under the idempotency key and answered again; ``booking_id``: the ledger's name for it,
-    where the wire gives one.
+    ``partial``: the client can live with a part of the amount; ``settle``: take it at once; ``booking_id``: the
+    ledger's name for it, where the wire gives one.
     """
 
     key: str
@@ -64,7 +69,6 @@ class Order:
     expiry: str = field(repr=False, default="")
     partial: bool = False
     settle: bool = False
-    keeps_errors: bool = False
     booking_id: str | None = None
 
 
@@ -86,6 +90,7 @@ class Simulator:
         self._rules = rules
         self._webhook_urls = webhook_urls
         self._deliveries: set[asyncio.Task[None]] = set()
+        self._in_use: set[str] = set()
         self._hash_key = hashlib.sha256(b"paycall simulator card hash:" + api_key.encode()).digest()
 
     def trace(self, card_number: str) -> CardTrace:
@@ -105,6 +110,8 @@ class Simulator:
             verdict = await self.decide(order, render)
         except KeyReusedError:
             return render_error(409, "idempotency-key-reused")
+        except KeyInUseError:
+            return render_error(409, "idempotency-key-in-use")
         if verdict.fault is Fault.TOO_MANY_REQUESTS:
             return render_error(429, "too-many-requests")
         if verdict.fault in (Fault.DROP_BEFORE_BOOKING, Fault.DROP_AFTER_BOOKING):
@@ -113,9 +120,7 @@ class Simulator:
             return PlainTextResponse(GARBAGE)
         if verdict.fault is Fault.SERVER_ERROR:
             error = render_error(500, "internal-error")
-            if order.keeps_errors:
-                fingerprint = self._fingerprint(order)
-                self.ledger.answer(order.key, fingerprint, 500, json.loads(bytes(error.body)))
+            self._after_error(order.wire, order.key, self._fingerprint(order), error)
             return error
         return JSONResponse(verdict.body, verdict.status)
 
@@ -126,7 +131,18 @@ class Simulator:
         ------
         KeyReusedError
             If the key came with another order.
+        KeyInUseError
+            If it is being worked on.
         """
+        if order.key in self._in_use:
+            raise KeyInUseError
+        self._in_use.add(order.key)
+        try:
+            return await self._decide(order, render)
+        finally:
+            self._in_use.discard(order.key)
+
+    async def _decide(self, order: Order, render: Render) -> Verdict:
         fingerprint = self._fingerprint(order)
         replay = self.ledger.replay(order.key, fingerprint)
         if replay is not None:
@@ -137,7 +153,9 @@ class Simulator:
             fault = None
         if fault in (Fault.TOO_MANY_REQUESTS, Fault.DROP_BEFORE_BOOKING):
             return Verdict(0, {}, fault)
+        await asyncio.sleep(behaviour.booking_delay_s)
         status, body = self._book(order, behaviour, render, fingerprint)
+        self._in_use.discard(order.key)  # from here on the same request is answered what is booked
         if behaviour.delay_s:
             await asyncio.sleep(behaviour.delay_s)
         return Verdict(status, body, fault)
@@ -181,11 +199,12 @@ class Simulator:
         on: str,
         key: str,
         what: tuple[str | int, ...],
-        act: Callable[[], tuple[int, dict[str, Any]] | None],
+        act: Callable[[float], tuple[int, dict[str, Any]] | None],
     ) -> tuple[int, dict[str, Any]] | None:
         """Carry an operation out once for its key; None if there is nothing to do it to.
 
-        ``on`` is the operation's name in the rules, whose faults happen here as they do to authorizations.
+        ``on`` is the operation's name in the rules, whose faults happen here as they do to authorizations; ``act``
+        is told for how many seconds the operation is only accepted.
 
         Raises
         ------
@@ -198,12 +217,13 @@ class Simulator:
         replay = self.ledger.replay(key, fingerprint)
         if replay is not None:
             return replay.status, replay.body
-        fault = self.operation_fault(on, str(what[0]), key, fingerprint)
+        wire = str(what[0])
+        fault, pending_s = self._operation_weather(on, wire, key, fingerprint)
         if fault is Fault.TOO_MANY_REQUESTS:
             raise Refused(JSONResponse({"code": "too-many-requests"}, 429))
         if fault is Fault.DROP_BEFORE_BOOKING:
             raise Refused(await drop_connection(request))
-        done = act()
+        done = act(pending_s)
         if done is not None:
             self.ledger.answer(key, fingerprint, *done)
         if fault is Fault.DROP_AFTER_BOOKING:
@@ -211,15 +231,30 @@ class Simulator:
         if fault is Fault.GARBAGE:
             raise Refused(PlainTextResponse(GARBAGE))
         if fault is Fault.SERVER_ERROR:
-            raise Refused(JSONResponse({"code": "internal-error"}, 500))
+            error = JSONResponse({"code": "internal-error"}, 500)
+            self._after_error(wire, key, fingerprint, error)
+            raise Refused(error)
         return done
+
+    def _after_error(self, wire: str, key: str, fingerprint: str, error: Response) -> None:
+        """What the acquirer of this wire keeps of a server error under the request's key."""
+        if wire in _KEEPS_ERRORS:
+            self.ledger.answer(key, fingerprint, 500, json.loads(bytes(error.body)))
+        elif wire in _FORGETS_ERRORS:
+            self.ledger.forget_answer(key)
 
     def operation_fault(self, on: str, wire: str, key: str, fingerprint: str) -> Fault | None:
         """What goes wrong with an operation, once for its key; only a rules file can say so."""
+        return self._operation_weather(on, wire, key, fingerprint)[0]
+
+    def _operation_weather(
+        self, on: str, wire: str, key: str, fingerprint: str
+    ) -> tuple[Fault | None, float]:
         chosen = self._rules.match(on=on, wire=wire)
-        if chosen is None or chosen.fault is None or not self.ledger.first_fault(key, fingerprint):
-            return None
-        return chosen.fault
+        if chosen is None:
+            return None, 0.0
+        first = chosen.fault is not None and self.ledger.first_fault(key, fingerprint)
+        return chosen.fault if first else None, chosen.pending_s
 
     def send_webhook(self, wire: str, headers: dict[str, str], body: str) -> None:
         """Put a webhook into the outbox, and deliver it if somebody wants it."""

@@ -71,7 +71,9 @@ def authorization_result(body: dict[str, Any]) -> AuthorizationResult:
 
 def operation_result(body: dict[str, Any]) -> OperationResult:
     """What the simulator's answer says about a settlement, void, refund or reversal."""
-    outcome = {"done": OperationOutcome.DONE, "failed": OperationOutcome.FAILED}.get(
-        text_of(body, "status") or "", OperationOutcome.UNKNOWN
-    )
+    outcome = {
+        "done": OperationOutcome.DONE,
+        "failed": OperationOutcome.FAILED,
+        "pending": OperationOutcome.PENDING,
+    }.get(text_of(body, "status") or "", OperationOutcome.UNKNOWN)
     return OperationResult(outcome, text_of(body, "id"), text_of(body, "response_code"))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -12,8 +12,14 @@ from gateway_adapters.options import Options
 from gateway_adapters.stripe import wire
 from gateway_adapters.stripe.webhook import events_of
 from gateway_adapters.webhooks import WebhookEvent
-from paycall.domain.authorization import AuthorizationRequest, AuthorizationResult, OperationResult, Outcome
-from paycall.domain.card_ports import Card
+from paycall.domain.authorization import (
+    AuthorizationRequest,
+    AuthorizationResult,
+    OperationOutcome,
+    OperationResult,
+    Outcome,
+)
+from paycall.domain.card_ports import Card, OperationKind, Traits
 from paycall.domain.errors import NoAnswerError, NotAllowedError, NotSentError
 from paycall.domain.money import Money
 from paycall.domain.secret import Secret
@@ -21,7 +27,10 @@ from paycall.domain.secret import Secret
 _INTENTS = "/v1/payment_intents"
 _PAGE = 100
 _MOST_PAGES = 20
-_DAY_S = 86_400
+# Idempotency keys are removed after 24 hours at the earliest (docs.stripe.com/api/idempotent_requests).
+_KEY_LIFE_S = 86_400
+# An intent of ours is created while its attempt may be sent: within five minutes, and what two clocks differ by.
+_BEFORE, _AFTER = timedelta(minutes=5), timedelta(minutes=15)
 
 
 class StripeAcquirer:
@@ -39,6 +48,7 @@ class StripeAcquirer:
     """
 
     name = wire.NAME
+    traits = Traits(key_life_s=_KEY_LIFE_S)
 
     def __init__(
         self, url: str, api_key: Secret, *, webhook_secret: Secret | None = None, read_s: float = 30.0
@@ -79,13 +89,9 @@ class StripeAcquirer:
             raise NoAnswerError  # this attempt was sent before, or reversed: a look-up knows
         raise fault_of(answer)
 
-    async def look_up(self, attempt_id: str) -> AuthorizationResult | None:
-        """Search the newest intents for the attempt's id.
-
-        Stripe's search is minutes behind; its lists are not. They are read back one day, which is how long
-        Stripe remembers idempotency keys.
-        """
-        intent = await self._find(attempt_id)
+    async def look_up(self, attempt_id: str, sent_at: datetime) -> AuthorizationResult | None:
+        """Look through the intents of the attempt's minutes: Stripe's search is minutes behind, its lists are not."""
+        intent = await self._find(attempt_id, sent_at)
         return wire.intent_result(intent) if intent else None
 
     async def settle(self, key: str, acquirer_reference: str, money: Money) -> OperationResult:
@@ -101,26 +107,52 @@ class StripeAcquirer:
 
     async def refund(self, key: str, acquirer_reference: str, money: Money) -> OperationResult:
         """Refund the intent, or a part of it."""
-        form = {"payment_intent": acquirer_reference} | wire.amount_form("amount", money)
+        form = {
+            "payment_intent": acquirer_reference,
+            f"metadata[{wire.OPERATION_ID}]": key,
+            **wire.amount_form("amount", money),
+        }
         answer = await self._post("/v1/refunds", form, key)
         if answer.status == 200 and answer.body is not None:
             return wire.operation_of_refund(answer.body)
         return self._failed(answer)
 
-    async def reverse(self, key: str, attempt_id: str, money: Money) -> OperationResult:
+    async def look_up_operation(
+        self, kind: OperationKind, key: str, acquirer_reference: str, money: Money
+    ) -> OperationResult | None:
+        """Read the intent, or its refund that carries our key."""
+        if kind == "refund":
+            params = {"payment_intent": acquirer_reference, "limit": str(_PAGE)}
+            async for refund in self._listed("/v1/refunds", params):
+                if (refund.get("metadata") or {}).get(wire.OPERATION_ID) == key:
+                    return wire.operation_of_refund(refund)
+            return None
+        answer = await self._http.send("GET", f"{_INTENTS}/{quote(acquirer_reference, safe='')}")
+        if answer.status != 200 or answer.body is None:
+            raise fault_of(answer)
+        return (
+            wire.capture_seen(answer.body, money) if kind == "settle" else wire.cancellation_seen(answer.body)
+        )
+
+    async def reverse(self, key: str, attempt_id: str, money: Money, sent_at: datetime) -> OperationResult:
         """Make sure that the attempt has not charged and never will.
 
-        A harmless intent is created under the attempt's own idempotency key. If that works, the attempt never
-        reached Stripe and cannot any more. If Stripe says that the key was used for another request, the
-        attempt is there to be found, and is cancelled.
+        A harmless intent is created under the attempt's own idempotency key. If that works, the attempt cannot
+        arrive any more; if Stripe says that the key was used for another request, it did arrive. Either way the
+        attempt's minutes are looked through: a key that Stripe has dropped would let the harmless intent in
+        beside a charge. Past the key's life nothing can arrive, and what is listed is all there is.
         """
-        answer = await self._post(_INTENTS, wire.tombstone_form(attempt_id, money), attempt_id)
-        if answer.status == 200 and answer.body is not None:
-            intent: Mapping[str, Any] | None = answer.body
-        elif wire.is_idempotency_error(answer.body or {}):
-            intent = await self._find(attempt_id)
-        else:
-            raise fault_of(answer)
+        spent = (datetime.now(UTC) - sent_at).total_seconds() > _KEY_LIFE_S
+        intent: Mapping[str, Any] | None = None
+        if not spent:
+            answer = await self._post(_INTENTS, wire.tombstone_form(attempt_id, money), attempt_id)
+            if answer.status == 200:
+                intent = answer.body
+            elif not wire.is_idempotency_error(answer.body or {}):
+                raise fault_of(answer)
+        intent = await self._find(attempt_id, sent_at) or intent
+        if intent is None and spent:
+            return OperationResult(OperationOutcome.DONE, raw_code="nothing-found")
         reference = text_of(intent, "id") if intent else None
         if reference is None:
             raise NoAnswerError  # the key is taken and the intent not listed yet: ask again
@@ -155,28 +187,39 @@ class StripeAcquirer:
         # A payment method charges nothing: without an answer to this step nothing has been sent that could.
         raise NotSentError if isinstance(fault, NoAnswerError) else fault
 
-    async def _find(self, attempt_id: str) -> dict[str, Any] | None:
+    async def _find(self, attempt_id: str, sent_at: datetime) -> dict[str, Any] | None:
+        """The attempt's intent; the harmless one of a reversal only if there is no other."""
         params = {
             "limit": str(_PAGE),
-            "created[gte]": str(int(time.time()) - _DAY_S),
+            "created[gte]": str(int((sent_at - _BEFORE).timestamp())),
+            "created[lte]": str(int((sent_at + _AFTER).timestamp())),
             "expand[0]": "data.latest_charge",
         }
-        tombstone = None
+        harmless = None
+        async for intent in self._listed(_INTENTS, params):
+            metadata = intent.get("metadata") or {}
+            if metadata.get(wire.ATTEMPT_ID) == attempt_id:
+                if wire.TOMBSTONE not in metadata:
+                    return intent
+                harmless = intent
+        return harmless
+
+    async def _listed(self, path: str, params: Mapping[str, str]) -> AsyncIterator[dict[str, Any]]:
+        """All entries of a list, page by page; no answer if there are too many to be sure."""
+        query = dict(params)
         for _ in range(_MOST_PAGES):
-            answer = await self._http.send("GET", _INTENTS, params=params)
-            intents = (answer.body or {}).get("data")
-            if answer.status != 200 or not isinstance(intents, list):
+            answer = await self._http.send("GET", path, params=query)
+            entries = (answer.body or {}).get("data")
+            if answer.status != 200 or not isinstance(entries, list):
                 raise fault_of(answer)
-            for intent in intents:
-                metadata = intent.get("metadata") or {}
-                if metadata.get(wire.ATTEMPT_ID) == attempt_id:
-                    if wire.TOMBSTONE not in metadata:
-                        return dict(intent)
-                    tombstone = dict(intent)
-            if not intents or not (answer.body or {}).get("has_more"):
-                return tombstone
-            params["starting_after"] = str(intents[-1].get("id"))
-        raise NoAnswerError  # too many to be sure that there is none
+            for entry in entries:
+                if not isinstance(entry, dict):
+                    raise NoAnswerError
+                yield entry
+            if not entries or not (answer.body or {}).get("has_more"):
+                return
+            query["starting_after"] = str(entries[-1].get("id"))
+        raise NoAnswerError
 
     async def _post(self, path: str, form: Mapping[str, str], key: str) -> Answer:
         return await self._http.send("POST", path, form=form, headers={"Idempotency-Key": key})

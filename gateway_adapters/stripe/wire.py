@@ -31,6 +31,7 @@ VERSION = "2026-10-28.endive"
 EXPONENTS = {"ISK": 2, "UGX": 2, "MGA": 0}
 ATTEMPT_ID = "attempt_id"
 TOMBSTONE = "paycall_tombstone"
+OPERATION_ID = "operation_id"
 _ADVICE = {"do_not_try_again": "03", "try_again_later": "02"}
 _GENERIC = ("generic_decline", "do_not_honor", "card_declined")
 # Errors that say: this cannot be done to this payment. Others say that the request itself was wrong.
@@ -162,6 +163,26 @@ def operation_of_intent(intent: Mapping[str, Any], done: str) -> OperationResult
     status = text_of(intent, "status")
     outcome = OperationOutcome.DONE if status == done else OperationOutcome.UNKNOWN
     return OperationResult(outcome, text_of(intent, "id"), status)
+
+
+def capture_seen(intent: Mapping[str, Any], money: Money) -> OperationResult | None:
+    """What an intent says of our capture; None if nothing was captured and still can be."""
+    status, received = text_of(intent, "status"), int_of(intent, "amount_received")
+    if status == "succeeded" and received == to_wire(money, EXPONENTS):
+        return OperationResult(OperationOutcome.DONE, text_of(intent, "id"), status)
+    if status == "canceled":
+        return OperationResult(OperationOutcome.FAILED, text_of(intent, "id"), status)
+    return None if status == "requires_capture" else OperationResult(OperationOutcome.UNKNOWN, None, status)
+
+
+def cancellation_seen(intent: Mapping[str, Any]) -> OperationResult | None:
+    """What an intent says of our cancellation; None if it was not cancelled and still can be."""
+    status = text_of(intent, "status")
+    if status == "canceled":
+        return OperationResult(OperationOutcome.DONE, text_of(intent, "id"), status)
+    if status == "succeeded":
+        return OperationResult(OperationOutcome.FAILED, text_of(intent, "id"), status)
+    return None if status == "requires_capture" else OperationResult(OperationOutcome.UNKNOWN, None, status)
 
 
 def operation_of_refund(refund: Mapping[str, Any]) -> OperationResult:

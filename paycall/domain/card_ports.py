@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from datetime import datetime
+from typing import Literal, Protocol
 
 from paycall.domain.authorization import AuthorizationRequest, AuthorizationResult, OperationResult
 from paycall.domain.card import Expiry
@@ -22,6 +23,38 @@ class Card:
     postal_code: str | None = field(repr=False, default=None)
 
 
+OperationKind = Literal["settle", "void", "refund"]
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What an acquirer's protocol promises; the vault decides by it what may be sent again.
+
+    Attributes
+    ----------
+    key_life_s
+        For how many seconds a request under the same key is recognised. Nothing is sent again afterwards.
+    forgets_errors
+        Whether a request that was answered with an error is carried out anew under the same key, although the
+        error may have come after the booking. Nothing is sent again then at all: it is looked up.
+    holds_back
+        Whether a reversal that finds nothing stops what arrives later.
+    reads_operations
+        Whether ``look_up_operation`` can tell.
+    reverses
+        Whether an attempt can be undone by our own reference.
+    live_settings
+        Settings of its table that a live site cannot do without.
+    """
+
+    key_life_s: float
+    forgets_errors: bool = False
+    holds_back: bool = True
+    reads_operations: bool = True
+    reverses: bool = True
+    live_settings: frozenset[str] = frozenset()
+
+
 class Acquirer(Protocol):
     """An acquirer, asked over its own wire. All calls are telephone orders (MOTO).
 
@@ -31,11 +64,18 @@ class Acquirer(Protocol):
 
     name: str
 
+    @property
+    def traits(self) -> Traits:
+        """What its protocol promises."""
+
     async def authorize(self, request: AuthorizationRequest, card: Card) -> AuthorizationResult:
         """Reserve the amount. The same ``attempt_id`` again must not reserve twice."""
 
-    async def look_up(self, attempt_id: str) -> AuthorizationResult | None:
-        """What the acquirer knows of our attempt: its result, or None if it certainly has none."""
+    async def look_up(self, attempt_id: str, sent_at: datetime) -> AuthorizationResult | None:
+        """What the acquirer knows of our attempt: its result, or None if it has none now.
+
+        ``sent_at`` is when the attempt was first sent, for acquirers that can only list.
+        """
 
     async def settle(self, key: str, acquirer_reference: str, money: Money) -> OperationResult:
         """Take the reserved amount, or a part of it. ``key`` is the operation's idempotency key."""
@@ -46,8 +86,13 @@ class Acquirer(Protocol):
     async def refund(self, key: str, acquirer_reference: str, money: Money) -> OperationResult:
         """Give a settled amount, or a part of it, back."""
 
-    async def reverse(self, key: str, attempt_id: str, money: Money) -> OperationResult:
-        """Undo an attempt whose outcome is unknown, by our own reference. DONE also if there was none."""
+    async def look_up_operation(
+        self, kind: OperationKind, key: str, acquirer_reference: str, money: Money
+    ) -> OperationResult | None:
+        """What became of our operation: its result, None if the acquirer has none now, UNKNOWN if it cannot tell."""
+
+    async def reverse(self, key: str, attempt_id: str, money: Money, sent_at: datetime) -> OperationResult:
+        """Undo an attempt whose outcome is unknown, by our own reference. DONE also if there is none now."""
 
     async def aclose(self) -> None:
         """Release connections."""

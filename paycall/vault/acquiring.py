@@ -15,7 +15,7 @@ import structlog
 from gateway_adapters.breaker import GuardedAcquirer
 from gateway_adapters.routing import Routing
 from paycall.domain.card import Brand
-from paycall.domain.card_ports import Acquirer, Card
+from paycall.domain.card_ports import Acquirer, Card, Traits
 from paycall.domain.errors import NoAnswerError, NotSentError, RefusedRequestError
 from paycall.domain.money import Money
 from paycall.domain.secret import SecurityCode
@@ -56,6 +56,11 @@ class Acquirers:
             return self._adapters[name]
         except KeyError:
             raise RefusedRequestError("the acquirer of this authorization is not set up any more") from None
+
+    def traits_of(self, name: str) -> Traits | None:
+        """What the acquirer's protocol promises; None if the site no longer has it."""
+        adapter = self._adapters.get(name)
+        return adapter.traits if adapter else None
 
     async def ask(self, call: Coroutine[Any, Any, _Answer]) -> _Answer:
         """Await an adapter's call.

@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from gateway_adapters.registry import make_acquirer
 from paycall.clock import SystemClock
 from paycall.domain.card_ports import Acquirer
+from paycall.domain.errors import SettingsError
 from paycall.domain.ports import Clock
 from paycall.metrics import new_registry
 from paycall.settings import SiteSettings, VaultSettings
@@ -114,7 +115,7 @@ def create_apps(
         If keys or acquirers are not set up.
     """
     metrics = VaultMetrics(new_registry())
-    adapters = adapters or _adapters(settings, metrics)
+    adapters = adapters or _adapters(settings, site, metrics)
     services = Services(settings, site, adapters, clock or SystemClock(), metrics)
     apps = {}
     for role, router in (("cell", cell.router), ("panel", panel.router)):
@@ -132,9 +133,12 @@ async def _health() -> dict[str, str]:
     return {"status": "ok"}
 
 
-def _adapters(settings: VaultSettings, metrics: VaultMetrics) -> dict[str, Acquirer]:
-    names = {settings.acquirer, *settings.acquirers}
-    return {
-        name: make_acquirer(name, settings.acquirers.get(name, {}), _log.warning, metrics.asked)
-        for name in names
-    }
+def _adapters(settings: VaultSettings, site: SiteSettings, metrics: VaultMetrics) -> dict[str, Acquirer]:
+    adapters: dict[str, Acquirer] = {}
+    for name in {settings.acquirer, *settings.acquirers}:
+        table = settings.acquirers.get(name, {})
+        adapters[name] = make_acquirer(name, table, _log.warning, metrics.asked)
+        missing = sorted(adapters[name].traits.live_settings - table.keys())
+        if missing and site.mode == "live":
+            raise SettingsError(f"setting vault.acquirers.{name}.{missing[0]}: a live site cannot do without")
+    return adapters

@@ -20,11 +20,15 @@ from paycall.domain.authorization import (
     OperationResult,
     Outcome,
 )
+from paycall.domain.card_ports import OperationKind
 from paycall.domain.declines import decline_for, decline_from_json, decline_to_json
 from paycall.domain.money import Money
 
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 60.0
+# How long an authorization may be on its way before the acquirer books it, where nothing holds it back. No acquirer
+# says it; it is longer than any time limit on the way that we know of.
+LATE_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,11 @@ class Attempt:
         return Money(self.amount_minor, self.currency)
 
     @property
+    def sent_at(self) -> datetime:
+        """When it was first sent, or just before."""
+        return datetime.fromisoformat(self.created_at)
+
+    @property
     def open(self) -> bool:
         """Whether something is still to be found out or undone."""
         return self.next_try_at is not None
@@ -90,7 +99,7 @@ class Operation:
 
     operation_id: str
     attempt_id: str
-    kind: str
+    kind: OperationKind
     amount_minor: int
     currency: str
     created_at: str
@@ -104,6 +113,11 @@ class Operation:
     def money(self) -> Money:
         """The amount asked for."""
         return Money(self.amount_minor, self.currency)
+
+    @property
+    def sent_at(self) -> datetime:
+        """When it was first sent, or just before."""
+        return datetime.fromisoformat(self.created_at)
 
     def result(self) -> OperationResult:
         """What the panel is told."""

@@ -98,7 +98,7 @@ class Authorizer:
         if tasks:
             await asyncio.wait(tasks, timeout=limit_s)
 
-    def find(self, attempt_id: str) -> AuthorizationResult:
+    def find(self, attempt_id: str) -> Attempt:
         """What is known of an attempt.
 
         Raises
@@ -110,7 +110,7 @@ class Authorizer:
             attempt = self._store.attempt(connection, attempt_id)
         if attempt is None or attempt.state == "refused":
             raise NotFoundError("there is no such attempt")
-        return attempt.result()
+        return attempt
 
     def _landed(self, attempt_id: str, task: asyncio.Task[AuthorizationResult]) -> None:
         self._in_flight.pop(attempt_id, None)
@@ -126,8 +126,7 @@ class Authorizer:
             after = await self._ask(attempt, card)
         finally:
             wipe(card)
-        await asyncio.to_thread(self.record, after, Actor("vault"))
-        return after.result()
+        return (await asyncio.to_thread(self.record, after, Actor("vault"))).result()
 
     async def _ask(self, attempt: Attempt, card: Card) -> Attempt:
         """Ask the payment's acquirer; the next one only where it was certainly not reached."""
@@ -221,8 +220,11 @@ class Authorizer:
             entry = Entry("vault", "authorize", attempt.attempt_id, "not-sent")
             self._store.note(connection, entry, self._clock.now())
 
-    def record(self, attempt: Attempt, actor: Actor) -> None:
-        """Write what became of an attempt; the code goes as soon as that is known."""
+    def record(self, attempt: Attempt, actor: Actor) -> Attempt:
+        """Write what became of an attempt; the code goes as soon as that is known.
+
+        Gives what stands afterwards: a webhook, or whoever closed it by hand, may have been faster.
+        """
         if attempt.state not in ("sending", "unknown"):
             self._codes.wipe(attempt.token)
         with self._store.begin() as connection:
@@ -232,4 +234,6 @@ class Authorizer:
             )
             entry = Entry(actor.role, "authorize", attempt.attempt_id, result, actor.source)
             self._store.note(connection, entry, self._clock.now())
-        _log.info("attempt", attempt_id=attempt.attempt_id, state=attempt.state, acquirer=attempt.acquirer)
+            stands = self._store.attempt(connection, attempt.attempt_id) or attempt
+        _log.info("attempt", attempt_id=attempt.attempt_id, state=stands.state, acquirer=attempt.acquirer)
+        return stands

@@ -79,6 +79,8 @@ class VaultState(Collector):
         The version of the key-encrypting key that encrypts now.
     breakers
         By acquirer, which operations are held back now.
+    waiting
+        How many authorizations and operations wait for people.
     """
 
     def __init__(
@@ -86,10 +88,12 @@ class VaultState(Collector):
         store: Store,
         key_version: Callable[[], int],
         breakers: Callable[[], Mapping[str, Mapping[str, bool]]],
+        waiting: Callable[[], int],
     ) -> None:
         self._store = store
         self._key_version = key_version
         self._breakers = breakers
+        self._waiting = waiting
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: the database is not open yet when this is registered."""
@@ -113,6 +117,11 @@ class VaultState(Collector):
                 value=self._key_version(),
             )
             yield from self._stored()
+            yield GaugeMetricFamily(
+                "paycall_vault_needs_review",
+                "Authorizations and operations that nobody but people can find out.",
+                value=self._waiting(),
+            )
         except (SQLAlchemyError, PaycallError) as error:
             log.warning("figures_left_out", error=type(error).__name__)
 

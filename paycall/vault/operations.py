@@ -2,7 +2,7 @@
 
 Rules: as for authorizations, the row is on the disk before anything is sent. A reservation is settled or voided,
 once (the database refuses a second); what is refunded never exceeds what was settled. An operation without an
-answer is asked again by the resolver with the same key, which the acquirer recognises.
+answer is left to the resolver.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from paycall.audit import Entry
 from paycall.domain.authorization import OperationResult
+from paycall.domain.card_ports import OperationKind
 from paycall.domain.errors import (
     InputError,
     NoAnswerError,
@@ -33,6 +34,7 @@ from paycall.vault.store import Store
 from paycall.vault.tokenizer import Actor
 
 _log = structlog.get_logger(__name__)
+_Asked = tuple[OperationKind, str, Money | None]
 _COUNTS = ("sending", "unknown", "pending", "done")
 
 
@@ -43,7 +45,7 @@ class Operations:
         self._store = store
         self._acquirers = acquirers
         self._clock = clock
-        self._in_flight: dict[str, asyncio.Task[OperationResult]] = {}
+        self._in_flight: dict[str, tuple[_Asked, asyncio.Task[OperationResult]]] = {}
 
     @property
     def in_flight(self) -> frozenset[str]:
@@ -51,7 +53,7 @@ class Operations:
         return frozenset(self._in_flight)
 
     async def carry_out(
-        self, kind: str, operation_id: str, attempt_id: str, money: Money | None, actor: Actor
+        self, kind: OperationKind, operation_id: str, attempt_id: str, money: Money | None, actor: Actor
     ) -> OperationResult:
         """Settle, void or refund; ``money`` None is the whole amount.
 
@@ -66,17 +68,22 @@ class Operations:
         NotSentError, RefusedRequestError
             As for authorizations.
         """
-        task = self._in_flight.get(operation_id)
-        if task is None:
+        asked = (kind, attempt_id, money)
+        running = self._in_flight.get(operation_id)
+        if running is None:
             task = asyncio.create_task(self._run(kind, operation_id, attempt_id, money, actor))
-            self._in_flight[operation_id] = task
+            self._in_flight[operation_id] = (asked, task)
             task.add_done_callback(lambda done: self._landed(operation_id, done))
+        elif running[0] != asked:
+            raise StateError("the operation id was used for another request")
+        else:
+            task = running[1]
         return await asyncio.shield(task)
 
     async def stop(self, limit_s: float) -> None:
         """Let what is on its way come to its answer."""
         if self._in_flight:
-            await asyncio.wait(self._in_flight.values(), timeout=limit_s)
+            await asyncio.wait([task for _, task in self._in_flight.values()], timeout=limit_s)
 
     async def send(self, operation: Operation, attempt: Attempt) -> OperationResult:
         """Ask the acquirer, the same key each time."""
@@ -88,13 +95,15 @@ class Operations:
             return await self._acquirers.ask(adapter.void(key, reference))
         return await self._acquirers.ask(adapter.refund(key, reference, operation.money))
 
-    def record(self, operation: Operation, actor: Actor) -> None:
-        """Write what became of an operation."""
+    def record(self, operation: Operation, actor: Actor) -> Operation:
+        """Write what became of an operation; gives what stands afterwards: a webhook may have been faster."""
         with self._store.begin() as connection:
             self._store.update_operation(connection, operation)
             entry = Entry(actor.role, operation.kind, operation.operation_id, operation.state, actor.source)
             self._store.note(connection, entry, self._clock.now())
-        _log.info("operation", operation_id=operation.operation_id, state=operation.state)
+            stands = self._store.operation(connection, operation.operation_id) or operation
+        _log.info("operation", operation_id=operation.operation_id, state=stands.state)
+        return stands
 
     def _landed(self, operation_id: str, task: asyncio.Task[OperationResult]) -> None:
         self._in_flight.pop(operation_id, None)
@@ -102,7 +111,7 @@ class Operations:
             task.exception()  # seen here too: whoever asked may have gone away
 
     async def _run(
-        self, kind: str, operation_id: str, attempt_id: str, money: Money | None, actor: Actor
+        self, kind: OperationKind, operation_id: str, attempt_id: str, money: Money | None, actor: Actor
     ) -> OperationResult:
         operation, attempt, fresh = await asyncio.to_thread(
             self._prepare, kind, operation_id, attempt_id, money, actor
@@ -122,11 +131,10 @@ class Operations:
             raise
         except NoAnswerError:
             after = replace(operation, state="unknown")
-        await asyncio.to_thread(self.record, after, Actor("vault"))
-        return after.result()
+        return (await asyncio.to_thread(self.record, after, Actor("vault"))).result()
 
     def _prepare(
-        self, kind: str, operation_id: str, attempt_id: str, money: Money | None, actor: Actor
+        self, kind: OperationKind, operation_id: str, attempt_id: str, money: Money | None, actor: Actor
     ) -> tuple[Operation, Attempt, bool]:
         try:
             with self._store.begin() as connection:
@@ -148,7 +156,7 @@ class Operations:
     def _write(
         self,
         connection: Connection,
-        kind: str,
+        kind: OperationKind,
         operation_id: str,
         attempt: Attempt,
         money: Money,
@@ -169,7 +177,7 @@ class Operations:
         self._store.note(connection, entry, now)
         return operation
 
-    def _check(self, connection: Connection, kind: str, attempt: Attempt, money: Money) -> None:
+    def _check(self, connection: Connection, kind: OperationKind, attempt: Attempt, money: Money) -> None:
         """Whether the authorization allows it; the database's index decides on a race of settle and void."""
         if attempt.state != "approved" or attempt.acquirer_reference is None:
             raise StateError("the authorization is not approved")

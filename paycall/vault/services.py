@@ -19,11 +19,13 @@ from paycall.vault.acquiring import Acquirers
 from paycall.vault.authorizer import Authorizer
 from paycall.vault.budgets import RetryBudgets
 from paycall.vault.codes import SecurityCodes
+from paycall.vault.exclusive import ExclusiveLock
 from paycall.vault.hardening import Forgetting
 from paycall.vault.keys import KeyRing, open_provider
 from paycall.vault.metrics import VaultMetrics, VaultState
 from paycall.vault.operations import Operations
 from paycall.vault.resolver import Resolver
+from paycall.vault.reviews import Reviews
 from paycall.vault.store import Store, make_engine, migrate
 from paycall.vault.tables import audit
 from paycall.vault.tokenizer import Tokenizer, TokenizerRules
@@ -55,6 +57,7 @@ class Services:
         self.metrics = metrics
         self._clock = clock
         self.store = Store(make_engine(settings.database_url.get_secret_value()))
+        self._exclusive = ExclusiveLock(self.store.engine)
         self.ring = KeyRing(open_provider(settings), site.name)
         self.codes = SecurityCodes(settings.security_code_minutes * 60, clock.monotonic)
         self._forgetting = Forgetting()
@@ -71,15 +74,25 @@ class Services:
         )
         self.operations = Operations(self.store, self.acquirers, clock)
         self.resolver = Resolver(self.store, self.tokenizer, self.codes, self.acquirers, clock)
+        self.reviews = Reviews(self.store, self.acquirers, self.codes, clock, self.resolver.busy)
         self.webhooks = Webhooks(self.store, self.acquirers, self.codes, clock)
         self._workers: list[asyncio.Task[None]] = []
         metrics.registry.register(
-            VaultState(self.store, lambda: self.ring.active_version, self.acquirers.held_back)
+            VaultState(
+                self.store,
+                lambda: self.ring.active_version,
+                self.acquirers.held_back,
+                self.reviews.waiting,
+            )
         )
 
     async def start(self) -> None:
         """Open the database, check that the keys fit it, start the background work."""
-        await asyncio.to_thread(self._open)
+        try:
+            await asyncio.to_thread(self._open)
+        except BaseException:
+            self._exclusive.release()
+            raise
         self._forgetting.settle()
         self._workers = [
             asyncio.create_task(self.resolver.run(self.authorizer, self.operations)),
@@ -109,6 +122,7 @@ class Services:
             self.store.note(connection, entry, self._clock.now())
 
     def _open(self) -> None:
+        self._exclusive.take()
         migrate(self.store.engine)
         self._note("log started")
         if not self.codes.locked:
@@ -123,6 +137,7 @@ class Services:
     def _close(self) -> None:
         self._note("log stopped")
         self.tell_audit_head()
+        self._exclusive.release()
         self.ring.provider.close()
         self.store.close(_STOP_LIMIT_S)
 
@@ -142,6 +157,7 @@ class Services:
 
     async def _upkeep(self) -> None:
         """Delete what is too old; bring what an older key wrapped under the active one."""
+        await asyncio.to_thread(self._exclusive.keep)
         for name, work in (
             ("cards_deleted", self.tokenizer.delete_expired),
             ("keys_renewed", self.renew_keys),

@@ -259,9 +259,24 @@ class Store:
         connection.execute(attempts.delete().where(same))
 
     def attempts_due(self, connection: sa.Connection, now: str, limit: int) -> list[Attempt]:
-        """Attempts with something to find out or undo whose time has come."""
-        query = sa.select(attempts).where(attempts.c.next_try_at <= now)
-        return _all(connection, query.order_by(attempts.c.next_try_at).limit(limit), Attempt)
+        """Attempts with something to find out or undo whose time has come, at most ``limit`` of each acquirer."""
+        place = sa.func.row_number().over(
+            partition_by=attempts.c.acquirer, order_by=(attempts.c.next_try_at, attempts.c.attempt_id)
+        )
+        due = sa.select(attempts.c.attempt_id, place.label("place")).where(attempts.c.next_try_at <= now)
+        first = due.subquery()
+        query = sa.select(attempts).join(first, first.c.attempt_id == attempts.c.attempt_id)
+        query = query.where(first.c.place <= limit).order_by(attempts.c.next_try_at)
+        return _all(connection, query, Attempt)
+
+    def open_attempts(self, connection: sa.Connection) -> list[Attempt]:
+        """All attempts with something to find out or undo."""
+        return _all(connection, sa.select(attempts).where(attempts.c.next_try_at.is_not(None)), Attempt)
+
+    def claim_attempt(self, connection: sa.Connection, attempt: Attempt, seen: str | None) -> bool:
+        """Write an attempt if its ``next_try_at`` is still as seen; False if somebody else was faster."""
+        same = sa.and_(attempts.c.attempt_id == attempt.attempt_id, attempts.c.next_try_at == seen)
+        return connection.execute(attempts.update().where(same), dict(vars(attempt))).rowcount == 1
 
     # operations
 
@@ -299,10 +314,38 @@ class Store:
         same = sa.and_(operations.c.operation_id == operation_id, operations.c.next_try_at.is_not(None))
         connection.execute(operations.delete().where(same))
 
-    def operations_due(self, connection: sa.Connection, now: str, limit: int) -> list[Operation]:
-        """Operations without a final answer whose time has come."""
-        query = sa.select(operations).where(operations.c.next_try_at <= now)
-        return _all(connection, query.order_by(operations.c.next_try_at).limit(limit), Operation)
+    def operations_due(
+        self, connection: sa.Connection, now: str, limit: int
+    ) -> list[tuple[Operation, Attempt]]:
+        """Operations without a final answer whose time has come, at most ``limit`` of each acquirer."""
+        place = sa.func.row_number().over(
+            partition_by=attempts.c.acquirer, order_by=(operations.c.next_try_at, operations.c.operation_id)
+        )
+        due = sa.select(operations.c.operation_id, place.label("place")).join(attempts)
+        first = due.where(operations.c.next_try_at <= now).subquery()
+        query = sa.select(operations).join(first, first.c.operation_id == operations.c.operation_id)
+        query = query.where(first.c.place <= limit).order_by(operations.c.next_try_at)
+        return self._with_attempts(connection, query)
+
+    def open_operations(self, connection: sa.Connection) -> list[tuple[Operation, Attempt]]:
+        """All operations without a final answer."""
+        return self._with_attempts(
+            connection, sa.select(operations).where(operations.c.next_try_at.is_not(None))
+        )
+
+    def claim_operation(self, connection: sa.Connection, operation: Operation, seen: str | None) -> bool:
+        """Write an operation if its ``next_try_at`` is still as seen; False if somebody else was faster."""
+        same = sa.and_(operations.c.operation_id == operation.operation_id, operations.c.next_try_at == seen)
+        return connection.execute(operations.update().where(same).values(**asdict(operation))).rowcount == 1
+
+    def _with_attempts(
+        self, connection: sa.Connection, query: sa.Select[Any]
+    ) -> list[tuple[Operation, Attempt]]:
+        found = _all(connection, query, Operation)
+        ids = {operation.attempt_id for operation in found}
+        of_these = sa.select(attempts).where(attempts.c.attempt_id.in_(ids))
+        by_id = {attempt.attempt_id: attempt for attempt in _all(connection, of_these, Attempt)}
+        return [(operation, by_id[operation.attempt_id]) for operation in found]
 
     # figures
 

@@ -24,7 +24,7 @@ from paycall.domain.authorization import OperationOutcome, Outcome
 from paycall.domain.errors import NotAllowedError, NotFoundError, RefusedRequestError, StateError
 from paycall.domain.ports import Clock
 from paycall.vault.acquiring import Acquirers
-from paycall.vault.attempts import Attempt, Operation, answered, reversed_
+from paycall.vault.attempts import LATE_S, Attempt, Operation, answered, reversed_
 from paycall.vault.codes import SecurityCodes
 from paycall.vault.store import Store
 
@@ -128,11 +128,24 @@ class Webhooks:
         return self._write(connection, attempt, answered(attempt, event.result))
 
     def _reversed(self, connection: Connection, acquirer: str, event: WebhookEvent) -> list[str]:
-        """Our reference is that of the reversal, whose letters are the attempt's."""
-        letters = (event.our_reference or "").removeprefix("rev_")
+        """A reversal's outcome. Our reference is the reversal's or the attempt's: their letters are the same.
+
+        One that found nothing to undo has done its work, once nothing can be on its way any more; until then the
+        acquirer is to tell it again. One that could not undo what it found has not.
+        """
+        letters = (event.our_reference or "").partition("_")[2]
         attempt = self._attempt(connection, acquirer, f"att_{letters}")
-        if attempt is None or event.outcome is not OperationOutcome.DONE or attempt.reversal != "due":
+        if attempt is None and event.original_reference is not None:
+            named = self._store.attempt_by_reference(connection, acquirer, event.original_reference)
+            attempt = self._attempt(connection, acquirer, named.attempt_id) if named else None
+        if attempt is None or attempt.reversal != "due":
             return []
+        if event.outcome is not OperationOutcome.DONE:
+            if event.original_reference is not None:
+                _log.error("reversal_refused", attempt_id=attempt.attempt_id, acquirer=acquirer)
+                return []
+            if (self._clock.now() - attempt.sent_at).total_seconds() < LATE_S:
+                raise StateError("the authorization may be on its way still")
         return self._write(connection, attempt, reversed_(attempt))
 
     def _write(self, connection: Connection, attempt: Attempt, after: Attempt) -> list[str]:

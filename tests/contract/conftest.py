@@ -21,7 +21,7 @@ from gateway_adapters.sandbox.server import create_app
 from gateway_adapters.sandbox.wires.adyen import MERCHANT_ACCOUNT, webhook_hmac_key
 from gateway_adapters.sandbox.wires.generic import USERNAME
 from gateway_adapters.sandbox.wires.stripe import webhook_secret
-from paycall.domain.card_ports import Acquirer
+from paycall.domain.card_ports import Acquirer, Traits
 
 API_KEY = "contract-suite-key"
 T = TypeVar("T")
@@ -73,15 +73,14 @@ class Served:
 class Wire:
     """How an adapter reaches the simulator, and what its acquirer's protocol can and cannot do.
 
-    ``looks_up``: an attempt is found by our reference. ``holds_back``: a reversal of nothing stops what arrives
-    late. ``answers_later``: operations are received, their outcome comes by webhook. ``keeps_errors``: a server
-    error is answered again for the same key. ``partial``: approves a part. ``charges_only``: nothing but charges.
-    ``turns_away``: says when it has too much to do. ``wrong``: a setting with which it refuses us.
+    What the vault has to know of it stands in the adapter's ``traits``. ``looks_up``: an attempt is found by our
+    reference. ``answers_later``: operations are received, their outcome comes by webhook. ``keeps_errors``: a
+    server error is answered again for the same key. ``partial``: approves a part. ``charges_only``: nothing but
+    charges. ``turns_away``: says when it has too much to do. ``wrong``: a setting with which it refuses us.
     """
 
     settings: Callable[[int], dict[str, Any]]
     looks_up: bool = True
-    holds_back: bool = True
     answers_later: bool = False
     keeps_errors: bool = False
     partial: bool = False
@@ -110,7 +109,7 @@ WIRES: dict[str, Wire] = {
         answers_later=True,
         partial=True,
     ),
-    "checkout_com": Wire(_at("/checkout", processing_channel_id="pc_simulator"), holds_back=False),
+    "checkout_com": Wire(_at("/checkout", processing_channel_id="pc_simulator")),
     "iso8583": Wire(
         lambda port: {
             "url": f"tcp://127.0.0.1:{port}",
@@ -144,6 +143,15 @@ class Peer:
     @property
     def ledger(self) -> Ledger:
         return self.served.ledger
+
+    @property
+    def traits(self) -> Traits:
+        """What the adapter says of its acquirer."""
+
+        async def work(acquirer: Acquirer) -> Traits:
+            return acquirer.traits
+
+        return self.run(work)
 
     def rule(self, text: str) -> None:
         """Start again with a rules file."""

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def test_modifications_are_accepted(prism: int) -> None:
             await acquirer.settle(new_id("op"), "PSP1", money),
             await acquirer.void(new_id("op"), "PSP1"),
             await acquirer.refund(new_id("op"), "PSP1", money),
-            await acquirer.reverse(new_id("op"), new_id("att"), money),
+            await acquirer.reverse(new_id("op"), new_id("att"), money, datetime.now(UTC)),
         ]
         return [result.outcome for result in results]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from paycall.domain.authorization import (
     AuthorizationRequest,
@@ -18,7 +19,7 @@ from paycall.domain.authorization import (
     OperationResult,
     Outcome,
 )
-from paycall.domain.card_ports import Card
+from paycall.domain.card_ports import Card, OperationKind, Traits
 from paycall.domain.declines import decline_for
 from paycall.domain.errors import NoAnswerError, NotSentError, RefusedRequestError
 from paycall.domain.money import Money
@@ -56,6 +57,7 @@ class FakeAcquirer:
     ledger: dict[str, Booking] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     release: asyncio.Event = field(default_factory=asyncio.Event)
+    traits: Traits = field(default=Traits(key_life_s=86_400))
     _answers: dict[str, OperationResult] = field(default_factory=dict)
 
     async def authorize(self, request: AuthorizationRequest, card: Card) -> AuthorizationResult:
@@ -90,7 +92,7 @@ class FakeAcquirer:
             return AuthorizationResult(Outcome.UNKNOWN, self.name)
         return self._result(request.attempt_id)
 
-    async def look_up(self, attempt_id: str) -> AuthorizationResult | None:
+    async def look_up(self, attempt_id: str, sent_at: datetime) -> AuthorizationResult | None:
         """From the ledger."""
         self._reached("look_up")
         self._troubled("look_up")
@@ -108,7 +110,16 @@ class FakeAcquirer:
         """Give it back."""
         return self._once("refund", key, acquirer_reference, money.amount_minor)
 
-    async def reverse(self, key: str, attempt_id: str, money: Money) -> OperationResult:
+    async def look_up_operation(
+        self, kind: OperationKind, key: str, acquirer_reference: str, money: Money
+    ) -> OperationResult | None:
+        """From the answers, if the traits say that it can be read."""
+        self._reached("look_up_operation")
+        if not self.traits.reads_operations:
+            return OperationResult(OperationOutcome.UNKNOWN)
+        return self._answers.get(key)
+
+    async def reverse(self, key: str, attempt_id: str, money: Money, sent_at: datetime) -> OperationResult:
         """Undo by our reference; nothing to undo is done too."""
         self._reached("reverse")
         if attempt_id in self.ledger:

@@ -140,10 +140,10 @@ async def cancel_by_reference(request: Request, body: Body, simulator: Sim) -> R
         return _error(422, "167", "validation")
     psp = new_reference(WIRE, "movement")
 
-    def act() -> tuple[int, dict[str, Any]]:
-        movement = simulator.ledger.reverse(reference)
+    def act(_pending_s: float) -> tuple[int, dict[str, Any]]:
+        movement = simulator.ledger.reverse(reference, holds_back=False)
         original = simulator.ledger.get(movement.authorization_id or "")
-        _announce(simulator, original, "TECHNICAL_CANCEL", psp, reference, True)
+        _announce(simulator, original, "TECHNICAL_CANCEL", psp, reference, original is not None)
         return 201, _received(body, psp) | {"paymentReference": reference}
 
     return await _once(simulator, request, ("cancels", reference), act)
@@ -162,7 +162,7 @@ async def _modify(
     if original is None:
         return _error(422, "167", "validation")
 
-    def act() -> tuple[int, dict[str, Any]]:
+    def act(_pending_s: float) -> tuple[int, dict[str, Any]]:
         movement = move()
         done = movement is not None and movement.done
         _announce(simulator, original, event, psp, str(body.get("reference", "")), done)
@@ -177,7 +177,7 @@ async def _once(
     simulator: Simulator,
     request: Request,
     what: tuple[str | int, ...],
-    act: Callable[[], tuple[int, dict[str, Any]]],
+    act: Callable[[float], tuple[int, dict[str, Any]]],
 ) -> Response:
     key = request.headers.get("Idempotency-Key") or secrets.token_hex(16)
     try:
@@ -276,7 +276,7 @@ def _error(status: int, code: str, kind: str) -> Response:
 
 
 def _fault(status: int, code: str) -> Response:
-    if code == "idempotency-key-reused":
+    if code.startswith("idempotency-key"):
         return _error(422, "704", "validation")
     if status == 429:
         return _error(429, "029", "validation")

@@ -72,8 +72,7 @@ async def pay(request: Request, body: Body, simulator: Sim) -> Response:
 @router.get("")
 async def find(reference: str, _body: Body, simulator: Sim) -> Response:
     """The payments with a reference."""
-    row = simulator.ledger.find(reference)
-    data = [_payment_json(row)] if row else []
+    data = [_payment_json(row) for row in simulator.ledger.find_all(reference) if row.wire == WIRE]
     return JSONResponse({"limit": 10, "skip": 0, "total_count": len(data), "data": data})
 
 
@@ -86,19 +85,21 @@ async def get(payment_id: str, _body: Body, simulator: Sim) -> Response:
 
 @router.get("/{payment_id}/actions")
 async def actions(payment_id: str, _body: Body, simulator: Sim) -> Response:
-    """What was done to a payment."""
-    kinds = {"settle": "Capture", "void": "Void", "refund": "Refund", "reverse": "Void"}
+    """What was done to a payment; what is only accepted is not there yet."""
+    kinds = {"settle": "Capture", "void": "Void", "refund": "Refund"}
     return JSONResponse(
         [
             {
-                "id": movement.id,
-                "type": kinds[movement.kind],
-                "processed_on": movement.created_at,
-                "amount": movement.amount_minor,
-                "approved": movement.done,
-                "response_code": "10000" if movement.done else "20012",
+                "id": named.movement.id,
+                "type": kinds[named.movement.kind],
+                "processed_on": named.movement.created_at,
+                "amount": named.movement.amount_minor,
+                "approved": True,
+                "response_code": "10000",
+                "reference": named.name,
             }
-            for movement in simulator.ledger.movements_of(payment_id)
+            for named in simulator.ledger.movements_of(payment_id)
+            if named.movement.done and not named.pending
         ]
     )
 
@@ -110,15 +111,18 @@ async def capture(payment_id: str, request: Request, body: Body, simulator: Sim)
     return await _operate(
         simulator,
         request,
+        body,
         ("capture", payment_id, amount),
         lambda: simulator.ledger.settle(payment_id, amount),
     )
 
 
 @router.post("/{payment_id}/voids")
-async def void(payment_id: str, request: Request, _body: Body, simulator: Sim) -> Response:
+async def void(payment_id: str, request: Request, body: Body, simulator: Sim) -> Response:
     """Accept a void."""
-    return await _operate(simulator, request, ("void", payment_id), lambda: simulator.ledger.void(payment_id))
+    return await _operate(
+        simulator, request, body, ("void", payment_id), lambda: simulator.ledger.void(payment_id)
+    )
 
 
 @router.post("/{payment_id}/refunds")
@@ -128,6 +132,7 @@ async def refund(payment_id: str, request: Request, body: Body, simulator: Sim) 
     return await _operate(
         simulator,
         request,
+        body,
         ("refund", payment_id, amount),
         lambda: simulator.ledger.refund(payment_id, amount),
     )
@@ -136,16 +141,18 @@ async def refund(payment_id: str, request: Request, body: Body, simulator: Sim) 
 async def _operate(
     simulator: Simulator,
     request: Request,
+    body: dict[str, Any],
     what: tuple[str | int, ...],
     move: Callable[[], Movement | None],
 ) -> Response:
     if simulator.ledger.get(str(what[1])) is None:
         return Response(status_code=404)
 
-    def act() -> tuple[int, dict[str, Any]] | None:
+    def act(pending_s: float) -> tuple[int, dict[str, Any]] | None:
         movement = move()
         if movement is None or not movement.done:
             return None
+        simulator.ledger.name(movement, str(body.get("reference", "")), pending_s)
         return 202, {"action_id": movement.id, "reference": movement.reference}
 
     key = request.headers.get("Cko-Idempotency-Key") or secrets.token_hex(16)
@@ -187,4 +194,4 @@ def _invalid(code: str) -> Response:
 def _fault(status: int, code: str) -> Response:
     if code == "idempotency-key-reused":
         return JSONResponse({"error_type": "idempotency_key_reused"}, 409)
-    return JSONResponse({"error_type": code}, status)
+    return JSONResponse({"error_type": code.replace("-", "_")}, status)

@@ -7,6 +7,7 @@
     POST /v1/authorizations/{id}/settle         amount_minor
     POST /v1/authorizations/{id}/void
     POST /v1/authorizations/{id}/refund         amount_minor
+    GET  /v1/operations/{key}                   the operation with our key, or 404
     POST /v1/reversals                          reference, amount_minor, currency
     GET  /v1/ledger                             everything, for tests
 """
@@ -144,6 +145,13 @@ async def refund(
     )
 
 
+@router.get("/v1/operations/{key}")
+async def look_up_operation(key: str, simulator: Sim) -> Response:
+    """What was done under the client's key."""
+    named = simulator.ledger.named(key)
+    return JSONResponse(_movement_json(named.movement, named.pending)) if named else _error(404, "not-found")
+
+
 @router.post("/v1/reversals")
 async def reverse(request: Request, body: ReversalBody, key: Key, simulator: Sim) -> Response:
     """Undo whatever was authorized with this reference."""
@@ -168,12 +176,17 @@ async def whole_ledger(simulator: Sim) -> dict[str, Any]:
 async def _operation(
     request: Request, key: str, what: tuple[str | int, ...], act: Callable[[], Movement | None]
 ) -> Response:
-    def once() -> tuple[int, dict[str, Any]] | None:
+    simulator = simulator_of(request)
+
+    def once(pending_s: float) -> tuple[int, dict[str, Any]] | None:
         movement = act()
-        return (200, _movement_json(movement)) if movement else None
+        if movement is None:
+            return None
+        simulator.ledger.name(movement, key, pending_s)
+        return 200, _movement_json(movement, pending=pending_s > 0)
 
     try:
-        done = await simulator_of(request).operate(request, str(what[0]), key, ("native", *what), once)
+        done = await simulator.operate(request, str(what[0]), key, ("native", *what), once)
     except KeyReusedError:
         return _error(409, "idempotency-key-reused")
     return JSONResponse(done[1], done[0]) if done else _error(404, "not-found")
@@ -200,12 +213,12 @@ def _authorization_json(row: Authorization) -> dict[str, Any]:
     }
 
 
-def _movement_json(row: Movement) -> dict[str, Any]:
+def _movement_json(row: Movement, pending: bool = False) -> dict[str, Any]:
     return {
         "id": row.id,
         "authorization_id": row.authorization_id,
         "reference": row.reference,
-        "status": "done" if row.done else "failed",
+        "status": "pending" if pending else "done" if row.done else "failed",
         "response_code": row.response_code,
         "amount_minor": row.amount_minor,
     }

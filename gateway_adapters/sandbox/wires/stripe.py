@@ -13,13 +13,14 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 
-from gateway_adapters.sandbox.ledger import Authorization, KeyReusedError, Movement
+from gateway_adapters.sandbox.ledger import Authorization, KeyReusedError, Movement, NamedMovement
 from gateway_adapters.sandbox.simulation import Order, Refused, Simulator, simulator_of
 from paycall.domain.card import luhn_valid
 from paycall.domain.errors import InputError
@@ -123,7 +124,7 @@ async def create_payment_method(request: Request, form: Form, simulator: Sim, me
         "card": {"brand": trace.brand, "last4": trace.last4},
     }
 
-    def act() -> tuple[int, dict[str, Any]]:
+    def act(_pending_s: float) -> tuple[int, dict[str, Any]]:
         methods.keep(method_id, number, expiry)
         return 200, body
 
@@ -142,7 +143,7 @@ async def create_intent(request: Request, form: Form, simulator: Sim, methods: M
     if form.get("confirm") != "true":
         metadata = _metadata(form)
 
-        def act() -> tuple[int, dict[str, Any]]:
+        def act(_pending_s: float) -> tuple[int, dict[str, Any]]:
             row = simulator.ledger.draft(
                 reference=reference,
                 payment=payment,
@@ -168,7 +169,6 @@ async def create_intent(request: Request, form: Form, simulator: Sim, methods: M
         card_number=card[0],
         expiry=card[1],
         settle=form.get("capture_method") == "automatic",
-        keeps_errors=True,
     )
 
     def render(row: Authorization) -> tuple[int, dict[str, Any]]:
@@ -186,7 +186,15 @@ async def list_intents(request: Request, _form: Form, simulator: Sim) -> Respons
     """The newest intents, a page at a time."""
     limit = int(request.query_params.get("limit", "10"))
     after = request.query_params.get("starting_after")
-    rows = [row for row in simulator.ledger.authorizations() if row.wire == WIRE]
+    since, until = (
+        float(request.query_params.get(f"created[{bound}]", default))
+        for bound, default in (("gte", "0"), ("lte", "inf"))
+    )
+    rows = [
+        row
+        for row in simulator.ledger.authorizations()
+        if row.wire == WIRE and since <= _created(row) <= until
+    ]
     ids = [row.id for row in rows]
     start = ids.index(after) + 1 if after in ids else 0
     page = rows[start : start + limit]
@@ -244,23 +252,30 @@ async def refund(request: Request, form: Form, simulator: Sim) -> Response:
         return _error(404, "resource_missing")
     amount = int(form.get("amount", row.settled_minor - row.refunded_minor))
 
-    def act() -> tuple[int, dict[str, Any]] | None:
+    def act(pending_s: float) -> tuple[int, dict[str, Any]] | None:
         movement = simulator.ledger.refund(intent_id, amount)
         if movement is None or not movement.done:
             return None
-        body = {
-            "id": movement.id,
-            "object": "refund",
-            "amount": movement.amount_minor,
-            "currency": row.currency.lower(),
-            "payment_intent": intent_id,
-            "status": "succeeded",
-        }
+        name = form.get("metadata[operation_id]", "")
+        simulator.ledger.name(movement, name, pending_s)
+        body = _refund_json(row, NamedMovement(movement, name, pending_s > 0))
         _announce(simulator, "refund.updated", body)
         return 200, body
 
     answer = await _once(simulator, request, ("refund", intent_id, amount), act)
     return answer if answer.status_code != 404 else _error(400, "charge_already_refunded", param="amount")
+
+
+@router.get("/refunds")
+async def list_refunds(payment_intent: str, _form: Form, simulator: Sim) -> Response:
+    """The refunds of an intent."""
+    row = simulator.ledger.get(payment_intent)
+    data = [
+        _refund_json(row, named)
+        for named in (simulator.ledger.movements_of(payment_intent) if row else [])
+        if row is not None and named.movement.kind == "refund" and named.movement.done
+    ]
+    return JSONResponse({"object": "list", "url": "/v1/refunds", "data": data, "has_more": False})
 
 
 async def _move(
@@ -270,7 +285,7 @@ async def _move(
     move: Callable[[], Movement | None],
     announce: str,
 ) -> Response:
-    def act() -> tuple[int, dict[str, Any]] | None:
+    def act(_pending_s: float) -> tuple[int, dict[str, Any]] | None:
         movement = move()
         if movement is None or not movement.done or movement.authorization_id is None:
             return None
@@ -291,7 +306,7 @@ async def _once(
     simulator: Simulator,
     request: Request,
     what: tuple[str | int, ...],
-    act: Callable[[], tuple[int, dict[str, Any]] | None],
+    act: Callable[[float], tuple[int, dict[str, Any]] | None],
 ) -> Response:
     key = request.headers.get("Idempotency-Key") or secrets.token_hex(16)
     try:
@@ -301,11 +316,28 @@ async def _once(
     return JSONResponse(done[1], done[0]) if done else _error(404, "resource_missing")
 
 
+def _created(row: Authorization) -> int:
+    return int(datetime.fromisoformat(row.created_at).timestamp())
+
+
+def _refund_json(row: Authorization, named: NamedMovement) -> dict[str, Any]:
+    return {
+        "id": named.movement.id,
+        "object": "refund",
+        "amount": named.movement.amount_minor,
+        "currency": row.currency.lower(),
+        "payment_intent": row.id,
+        "status": "pending" if named.pending else "succeeded",
+        "metadata": {"operation_id": named.name},
+    }
+
+
 def _intent_json(row: Authorization) -> dict[str, Any]:
     status = "succeeded" if row.settled_minor else _STATUS[row.state]
     intent: dict[str, Any] = {
         "id": row.id,
         "object": "payment_intent",
+        "created": _created(row),
         "amount": row.amount_minor,
         "amount_capturable": row.approved_minor if status == "requires_capture" else 0,
         "amount_received": row.settled_minor,
@@ -373,6 +405,8 @@ def _error(status: int, code: str, *, kind: str = "invalid_request_error", **mor
 def _fault(status: int, code: str) -> Response:
     if code == "idempotency-key-reused":
         return _error(400, "idempotency_key_reused", kind="idempotency_error")
+    if status == 409:
+        return _error(409, "idempotency_key_in_use")
     if status == 429:
         return _error(429, "rate_limit")
     return _error(500, "api_error", kind="api_error")

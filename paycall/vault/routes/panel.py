@@ -24,6 +24,7 @@ from paycall.domain.card import brand_of, check_number
 from paycall.domain.declines import decline_to_json
 from paycall.domain.ids import ID_PATTERN
 from paycall.domain.money import Money
+from paycall.vault.reviews import Verdict
 from paycall.vault.routes.common import ActorDependency, Identifier, ServicesDependency, raw_body
 
 router = APIRouter()
@@ -69,6 +70,13 @@ class OperationBody(_Body):
     currency: str | None = None
 
 
+class ReviewBody(_Body):
+    """What people found: of an attempt ``approved`` or ``reversed``, of an operation ``done`` or ``failed``."""
+
+    verdict: Verdict
+    acquirer_reference: _FreeText | None = Field(default=None, min_length=1, max_length=128)
+
+
 @router.get("/v1/payments/{payment_id}/card")
 async def card(payment_id: Identifier, services: ServicesDependency) -> CardSummary:
     """Brand, last four, expiry, how long the security code still lives, how often the card may be tried."""
@@ -100,8 +108,19 @@ async def authorize(
 
 @router.get("/v1/authorizations/{attempt_id}")
 async def attempt(attempt_id: Identifier, services: ServicesDependency) -> dict[str, Any]:
-    """What is known of an attempt now."""
-    return _result(await asyncio.to_thread(services.authorizer.find, attempt_id))
+    """What is known of an attempt now, and whether it waits for people."""
+    found = await asyncio.to_thread(services.authorizer.find, attempt_id)
+    waits = services.reviews.waits(found, found.acquirer)
+    return _result(found.result()) | {"needs_review": waits}
+
+
+@router.post("/v1/reviews/{subject}", status_code=204)
+async def close_by_hand(
+    subject: Identifier, body: ReviewBody, services: ServicesDependency, actor: ActorDependency
+) -> Response:
+    """Close an attempt or operation that waits for people, as they found it at the acquirer."""
+    await asyncio.to_thread(services.reviews.close, subject, body.verdict, body.acquirer_reference, actor)
+    return Response(status_code=204)
 
 
 @router.post("/v1/authorizations/{attempt_id}/{kind}")
@@ -121,6 +140,7 @@ async def operate(
         "outcome": result.outcome.value,
         "acquirer_reference": result.acquirer_reference,
         "raw_code": result.raw_code,
+        "needs_review": await asyncio.to_thread(services.reviews.operation_waits, body.operation_id),
     }
 
 
@@ -141,4 +161,5 @@ def _result(result: AuthorizationResult) -> dict[str, Any]:
         "code_result": result.code_result,
         "approved_minor": result.approved_minor,
         "decline": decline_to_json(result.decline) if result.decline else None,
+        "needs_review": False,
     }

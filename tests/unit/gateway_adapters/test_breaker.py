@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from paycall.domain.authorization import (
     OperationResult,
     Outcome,
 )
-from paycall.domain.card_ports import Card
+from paycall.domain.card_ports import Card, OperationKind, Traits
 from paycall.domain.decline_codes import ISO8583
 from paycall.domain.declines import decline_for
 from paycall.domain.errors import AcquirerFault, NoAnswerError, NotSentError, RefusedRequestError
@@ -33,6 +34,7 @@ class There:
     """An acquirer that does what it is told and counts how often it was asked."""
 
     name = "there"
+    traits = Traits(key_life_s=60)
 
     def __init__(self) -> None:
         self.does: AuthorizationResult | BaseException = APPROVED
@@ -44,7 +46,7 @@ class There:
             raise self.does
         return self.does
 
-    async def look_up(self, attempt_id: str) -> AuthorizationResult | None:
+    async def look_up(self, attempt_id: str, sent_at: datetime) -> AuthorizationResult | None:
         self.asked.append("look_up")
         return None
 
@@ -60,9 +62,15 @@ class There:
         self.asked.append("refund")
         return DONE
 
-    async def reverse(self, key: str, attempt_id: str, money: Money) -> OperationResult:
+    async def reverse(self, key: str, attempt_id: str, money: Money, sent_at: datetime) -> OperationResult:
         self.asked.append("reverse")
         return DONE
+
+    async def look_up_operation(
+        self, kind: OperationKind, key: str, acquirer_reference: str, money: Money
+    ) -> OperationResult | None:
+        self.asked.append("look_up_operation")
+        return None
 
     async def aclose(self) -> None:
         self.asked.append("aclose")
@@ -169,8 +177,8 @@ def test_void_look_up_and_reversal_go_through_an_open_breaker_and_operations_hav
 
     async def rest() -> None:
         await site.guarded.void("k", "ref")
-        await site.guarded.look_up("att_x")
-        await site.guarded.reverse("k", "att_x", REQUEST.money)
+        await site.guarded.look_up("att_x", datetime.now(UTC))
+        await site.guarded.reverse("k", "att_x", REQUEST.money, datetime.now(UTC))
         await site.guarded.settle("k", "ref", REQUEST.money)
         await site.guarded.refund("k", "ref", REQUEST.money)
         await site.guarded.aclose()

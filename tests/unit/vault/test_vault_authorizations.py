@@ -36,6 +36,7 @@ def test_an_approval_is_told_and_wipes_the_code(vault: VaultHarness) -> None:
                 "code_result": "M",
                 "approved_minor": 4200,
                 "decline": None,
+                "needs_review": False,
             }
             assert not await has_code(client, payment_id)
 

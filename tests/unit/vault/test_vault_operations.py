@@ -27,6 +27,7 @@ def test_a_settle_is_carried_out_once(vault: VaultHarness) -> None:
                     "outcome": "done",
                     "acquirer_reference": "ref-1-settle",
                     "raw_code": "00",
+                    "needs_review": False,
                 }
             assert (await client.operate(attempt_id, "settle")).json()["code"] == "wrong-state"
             assert (await client.operate(attempt_id, "void")).json()["code"] == "wrong-state"

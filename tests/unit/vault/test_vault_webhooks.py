@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import sqlalchemy as sa
 
 from gateway_adapters.webhooks import WebhookEvent, WebhookKind
 from paycall.domain.authorization import AuthorizationResult, OperationOutcome, OperationResult, Outcome
-from paycall.domain.card_ports import Card
+from paycall.domain.card_ports import Card, Traits
 from paycall.domain.errors import NoAnswerError, NotAllowedError
 from paycall.domain.ids import new_id
 from paycall.domain.money import Money
@@ -31,6 +32,7 @@ class LaterAcquirer(FakeAcquirer):
 
     events: dict[str, WebhookEvent] = field(default_factory=dict)
     silent: bool = False
+    traits: Traits = field(default=Traits(key_life_s=7 * 86_400, holds_back=False, reads_operations=False))
     refund_answer_lost: bool = False
     reversals: list[str] = field(default_factory=list)
 
@@ -47,10 +49,10 @@ class LaterAcquirer(FakeAcquirer):
             raise NoAnswerError
         return OperationResult(OperationOutcome.PENDING, f"{key}-at-acquirer")
 
-    async def look_up(self, attempt_id: str) -> AuthorizationResult | None:
+    async def look_up(self, attempt_id: str, sent_at: datetime) -> AuthorizationResult | None:
         return AuthorizationResult(Outcome.UNKNOWN, self.name)
 
-    async def reverse(self, key: str, attempt_id: str, money: Money) -> OperationResult:
+    async def reverse(self, key: str, attempt_id: str, money: Money, sent_at: datetime) -> OperationResult:
         self.reversals.append(key)
         return OperationResult(OperationOutcome.PENDING)
 
@@ -102,7 +104,8 @@ def test_a_pending_settle_becomes_done_by_its_signed_webhook_and_by_no_other(
             for _ in range(3):
                 assert (await deliver(client, "e")).status_code == 200
             answer = (await client.operate(attempt_id, "settle", operation_id)).json()
-            assert answer == {"outcome": "done", "acquirer_reference": "cap-1", "raw_code": "CAPTURE"}
+            assert (answer["outcome"], answer["acquirer_reference"]) == ("done", "cap-1")
+            assert answer["raw_code"] == "CAPTURE"
             with client.apps.services.store.reading() as connection:
                 query = sa.text("select count(*) from audit where subject = :id and result = 'done'")
                 assert connection.execute(query, {"id": operation_id}).scalar() == 1
