@@ -1,0 +1,55 @@
+"""Many payments at once on SQLite, which has one writer: they wait for each other, and none is turned away."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections import Counter
+
+from paycall.vault.providers.file import FileKeys
+from paycall.vault.tables import audit
+from tests.fakes.vault_harness import VaultHarness
+
+_PAYMENTS = 40
+_HELD_S = 0.05
+
+
+def test_no_payment_is_turned_away_however_many_write(vault: VaultHarness) -> None:
+    """Another process writes as well (the command line, a second vault), and the keys are rotated meanwhile."""
+    over = threading.Event()
+    path = vault.directory / "vault" / "vault.sqlite3"
+
+    def somebody_else() -> None:
+        other = sqlite3.connect(path, timeout=10, isolation_level=None)
+        while not over.is_set():
+            other.execute("BEGIN IMMEDIATE")
+            over.wait(_HELD_S)
+            other.execute("COMMIT")
+            over.wait(_HELD_S)
+        other.close()
+
+    async def main() -> Counter[str]:
+        async with vault.running() as client:
+            writer = threading.Thread(target=somebody_else)
+            writer.start()
+            try:
+
+                async def pay() -> str:
+                    payment_id, token = await client.capture()
+                    answer = await client.authorize(payment_id, token)
+                    dropped = await client.panel.delete(f"/v1/payments/{payment_id}")
+                    return f"{answer.status_code} {answer.json().get('outcome')} {dropped.status_code}"
+
+                paid = asyncio.gather(*(pay() for _ in range(_PAYMENTS)))
+                await asyncio.to_thread(FileKeys(vault.key_file).rotate)
+                outcomes = Counter(await paid)
+            finally:
+                over.set()
+                writer.join()
+            with client.apps.services.store.reading() as connection:
+                assert audit.verify(connection).problem is None
+            return outcomes
+
+    assert asyncio.run(main()) == {"200 approved 204": _PAYMENTS}
+    assert len(vault.acquirer.ledger) == _PAYMENTS
