@@ -152,9 +152,13 @@ class Leg(pj.Call):  # type: ignore[misc]
     # ---- what PJSIP reports ------------------------------------------------------------------------------
 
     @guarded
-    def onCallState(self, prm: pj.OnCallStateParam) -> None:  # noqa: ARG002
+    def onCallState(self, prm: pj.OnCallStateParam) -> None:
         info = self.getInfo()
         if info.state == pj.PJSIP_INV_STATE_DISCONNECTED:
+            # PJSIP tells of the end before it tells of the answer that was the reason
+            of_transaction = prm.e.type == pj.PJSIP_EVENT_TSX_STATE
+            if of_transaction and prm.e.body.tsxState.type == pj.PJSIP_EVENT_RX_MSG:
+                self.replied = True
             self._release_place()
             if self.alive:
                 self.alive = False

@@ -14,7 +14,7 @@ from paycall.domain.ids import new_id
 from tests.phones import sipp, trunk
 from tests.phones.capture import Capture, spandsp_keys
 from tests.phones.rtp import RtpPort, Stream, free_port
-from tests.phones.site import Site
+from tests.phones.site import Site, until
 
 CARD = "4111111111111111"
 NUMBER, CALLER_ID = "+3612345678", "+3619990000"
@@ -85,7 +85,7 @@ def dials(site: Site, number: str, rtp_port: int, **kwargs: Any) -> sipp.Sipp:
 
 
 def test_the_node_registers_with_its_credentials(carrier: Carrier) -> None:
-    assert "trunk_registered" in carrier.site.log()
+    until(lambda: "trunk_registered" in carrier.site.log(), 3, "word of the registration")
     assert trunk.PASSWORD not in carrier.site.log()
 
 
