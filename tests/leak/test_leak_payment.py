@@ -54,7 +54,7 @@ def test_nothing_written_or_sent_holds_the_card(left: Left, kind: str) -> None:
     assert [one for found in places.values() for one in found] == []
 
 
-@pytest.mark.parametrize("name", ["panel", "media"])
+@pytest.mark.parametrize("name", ["panel", "media", "cell"])
 def test_no_process_without_a_need_has_it_in_memory(left: Left, name: str) -> None:
     assert left.found[f"memory of {name}"] == []
 
