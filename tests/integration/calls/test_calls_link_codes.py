@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import pytest
-
 from paycall.domain.fields import Field
 from paycall.domain.ids import new_id
 from tests.phones import sipp
@@ -31,28 +29,20 @@ def events_of(call: Call) -> Stream:
     return Stream(event_type=call.agent.peer_event_type()).silence(0.1)
 
 
-@pytest.mark.parametrize("capturing", [False, True], ids=["outside", "in-capture"])
-def test_a_code_as_rtp_events_is_seen_and_the_caller_does_not_get_it(site: Site, capturing: bool) -> None:
+def test_a_code_is_seen_as_events_and_as_tones_outside_and_in_a_capture(site: Site) -> None:
     call = Call(site)
-    if capturing:
-        call.capture(fields=[Field.CARD_NUMBER])
-    link_id = expect(site, "4071")
-    call.agent_plays(events_of(call).events("*94071", 0.08, 0.08).silence(0.3))
-    assert keyed(site, call).link_id == link_id
+    links = [expect(site, code) for code in ("4071", "2580", "6193", "3748")]
+    call.agent_plays(events_of(call).events("*94071", 0.08, 0.08).silence(0.2))
+    call.agent_plays(Stream().silence(0.1).keys("*92580", 0.08, 0.07).silence(0.3))
+    payment = call.capture(fields=[Field.CARD_NUMBER])
+    call.agent_plays(events_of(call).events("*96193", 0.08, 0.08).silence(0.2))
+    call.agent_plays(Stream().silence(0.1).keys("*93748", 0.08, 0.07).silence(0.3))
+    assert [keyed(site, call, count).link_id for count in (1, 2, 3, 4)] == links
     assert call.caller_heard().events == []
-
-
-@pytest.mark.parametrize("capturing", [False, True], ids=["outside", "in-capture"])
-def test_a_code_as_tones_is_seen(site: Site, capturing: bool) -> None:
-    call = Call(site)
-    payment = call.capture(fields=[Field.CARD_NUMBER]) if capturing else ""
-    link_id = expect(site, "2580")
-    call.agent_plays(Stream().silence(0.2).keys("*92580", 0.09, 0.08).silence(0.4))
-    assert keyed(site, call).link_id == link_id
-    if capturing:  # and the operator's keys are nothing of the card
-        call.caller_plays(Stream().silence(0.1).keys(CARD + "#", 0.07, 0.06).silence(0.3))
-        site.panel.wait("capture.completed", call_id=call.call_id)
-        assert site.vault.values(payment) == {Field.CARD_NUMBER: CARD}
+    # and none of it is of the card
+    call.caller_plays(Stream().silence(0.1).keys(CARD + "#", 0.06, 0.05).silence(0.2))
+    site.panel.wait("capture.completed", call_id=call.call_id)
+    assert site.vault.values(payment) == {Field.CARD_NUMBER: CARD}
 
 
 def test_a_code_as_info_is_seen_and_the_caller_does_not_get_it(site: Site) -> None:
@@ -72,11 +62,13 @@ def test_a_code_as_info_is_seen_and_the_caller_does_not_get_it(site: Site) -> No
     assert call.agent.wait(5.0) == 0, call.agent.errors()
 
 
-def test_a_wrong_code_is_told_without_its_digits_and_a_code_is_good_once(site: Site) -> None:
+def test_a_wrong_code_is_told_without_its_digits_and_a_code_is_good_once_and_for_its_time(site: Site) -> None:
     call = Call(site)
+    expect(site, "9753", 0.3)
     link_id = expect(site, "7777")
-    call.agent_plays(events_of(call).events("*91234*97777*97777", 0.08, 0.08).silence(0.3))
-    assert [keyed(site, call, count).link_id for count in (1, 2, 3)] == [None, link_id, None]
+    call.agent_plays(events_of(call).events("*91234*97777*97777*99753", 0.07, 0.06).silence(0.3))
+    assert [keyed(site, call, count).link_id for count in (1, 2, 3, 4)] == [None, link_id, None, None]
+    assert call.caller_heard().events == []
     said = "".join(event.model_dump_json() for event in site.panel.of_type("call.link-code", call.call_id))
     assert not any(character.isdigit() for character in said)
     assert "1234" not in site.log() and "7777" not in site.log()
@@ -102,12 +94,3 @@ def test_the_caller_cannot_key_a_code_nor_its_echo(site: Site) -> None:
     )  # a loudspeaker in the room
     call.caller_plays(Stream().silence(0.1).events("*98642", 0.08, 0.08).silence(0.5))
     assert not site.panel.of_type("call.link-code", call.call_id)
-
-
-def test_after_its_time_a_code_is_none(site: Site) -> None:
-    call = Call(site)
-    expect(site, "9753", 0.3)
-    time.sleep(0.4)
-    call.agent_plays(events_of(call).events("*99753", 0.08, 0.08).silence(0.3))
-    assert keyed(site, call).link_id is None
-    assert call.caller_heard().events == []

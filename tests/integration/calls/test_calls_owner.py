@@ -16,25 +16,17 @@ from tests.phones.site import Site
 NOTIFIED = (sipp.receive("NOTIFY"), sipp.message(sipp.ANSWER_OK))
 
 
+def naming_answer() -> str:
+    """A phone whose answer says who has the call."""
+    plain = "SIP/2.0 200 OK\n[last_Via:]"
+    return sipp.agent(free_port()).replace(plain, plain.replace("\n", "\nX-Paycall-Operator: ben\n"), 1)
+
+
 def test_the_agents_answer_and_the_callers_invite_name_the_operator(site: Site) -> None:
-    answering = sipp.agent(free_port()).replace(
-        "SIP/2.0 200 OK\n[last_Via:]", "SIP/2.0 200 OK\nX-Paycall-Operator: ben\n[last_Via:]", 1
-    )
-    call = Call(site, agent_scenario=answering, caller={"headers": "X-Paycall-Operator: 207"})
+    call = Call(site, agent_scenario=naming_answer(), caller={"headers": "X-Paycall-Operator: 207"})
     assert site.panel.wait("call.operator", call_id=call.call_id).operator == "ben"
     assert site.panel.of_type("call.arrived", call.call_id)[0].operator == "207"
     call.hang_up()
-
-
-def test_without_the_setting_nobody_is_believed() -> None:
-    with Site() as site:
-        answering = sipp.agent(free_port()).replace(
-            "SIP/2.0 200 OK\n[last_Via:]", "SIP/2.0 200 OK\nX-Paycall-Operator: ben\n[last_Via:]", 1
-        )
-        call = Call(site, agent_scenario=answering, caller={"headers": "X-Paycall-Operator: 207"})
-        assert site.panel.of_type("call.arrived", call.call_id)[0].operator == ""
-        call.hang_up()
-        assert not site.panel.of_type("call.operator")
 
 
 def test_a_blind_transfer_in_a_capture_follows_and_masks_the_new_phone_from_its_first_packet(
@@ -105,17 +97,20 @@ def test_an_agent_that_cannot_be_reached_is_told_at_once(listening: bool) -> Non
         silent.close()
 
 
-def test_the_next_route_is_tried_at_once_where_the_first_cannot_be_reached() -> None:
+def test_the_next_route_is_tried_at_once_and_without_the_setting_nobody_is_believed() -> None:
     second_port = free_port()
     with Site(
         agent_uri=f"sip:operator@127.0.0.1:{free_port()}",
         fallback_uris=[f"sip:second@127.0.0.1:{second_port}"],
     ) as site:
-        second = site.add(sipp.Sipp(sipp.agent(free_port()), second_port))
+        second = site.add(sipp.Sipp(naming_answer(), second_port))
         time.sleep(0.3)
         began = time.monotonic()
-        caller = site.add(sipp.Sipp(sipp.caller(free_port(), hold_ms=500), free_port(), site.target))
+        text = sipp.caller(free_port(), hold_ms=500, headers="X-Paycall-Operator: 207")
+        caller = site.add(sipp.Sipp(text, free_port(), site.target))
         assert site.panel.wait("call.connected").agent_uri == f"sip:second@127.0.0.1:{second_port}"
         assert time.monotonic() - began < 3.0
         assert caller.wait(5.0) == 0, caller.errors()
         assert second.wait(5.0) == 0, second.errors()
+        assert site.panel.of_type("call.arrived")[0].operator == ""
+        assert not site.panel.of_type("call.operator")
