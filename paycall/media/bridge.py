@@ -175,7 +175,7 @@ class Bridge:
 
     def _ring_agent(self, uri: str) -> None:
         self.agent_uri = uri
-        self.agent = Leg(self._endpoint, self)
+        self.agent = Leg(self._endpoint, self, account=self._endpoint.agent_account)
         self._dialling.dial(self.agent, Target(uri, self.identity.headers))
         self._changed()
 

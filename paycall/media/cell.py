@@ -84,6 +84,10 @@ class CellSpec:
             first_rtp_port=settings.first_rtp_port + self.index * RTP_PORTS_PER_CELL,
             rtp_ports=RTP_PORTS_PER_CELL,
             srtp=settings.srtp,
+            agent_srtp=settings.agent_srtp or settings.srtp,
+            tls_port=settings.first_sip_tls_port + self.index,
+            tls_certificate=str(settings.sip_tls_certificate or ""),
+            tls_key=str(settings.sip_tls_key or settings.sip_tls_certificate or ""),
         )
 
 

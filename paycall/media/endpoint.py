@@ -34,6 +34,11 @@ FRAME_MS = 20
 MAX_SIP_CALLS = 4  # what the wheel was built with
 MAX_WAIT_MS = 10_000
 KEEP_OBJECTS_S = 1.0
+_SRTP_USE = {
+    "off": pj.PJMEDIA_SRTP_DISABLED,
+    "optional": pj.PJMEDIA_SRTP_OPTIONAL,
+    "required": pj.PJMEDIA_SRTP_MANDATORY,
+}
 _ACCEPTED_CODECS = {"PCMA/8000/1": 255, "PCMU/8000/1": 254, "G722/16000/1": 253}
 
 
@@ -47,6 +52,10 @@ class EndpointConfig:
     rtp_ports: int
     user_agent: str = "paycall"
     srtp: str = "off"
+    agent_srtp: str = "off"
+    tls_port: int = 0
+    tls_certificate: str = ""
+    tls_key: str = ""
 
 
 class Timer:
@@ -91,6 +100,7 @@ class SipEndpoint:
     def __init__(self, config: EndpointConfig) -> None:
         self.config = config
         self.account: pj.Account | None = None
+        self.agent_account: pj.Account | None = None  # what cells dial operators with
         self.held_calls: set[object] = set()  # legs whose call PJSIP holds, also when their bridge has ended
         self._jobs: deque[Job] = deque()
         self._timers: list[tuple[float, int, Timer]] = []
@@ -122,12 +132,25 @@ class SipEndpoint:
         transport.publicAddress = self.config.address
         for kind in (pj.PJSIP_TRANSPORT_UDP, pj.PJSIP_TRANSPORT_TCP):
             endpoint.transportCreate(kind, transport)
+        if self.config.tls_certificate:
+            transport.port = self.config.tls_port
+            transport.tlsConfig.certFile = self.config.tls_certificate
+            transport.tlsConfig.privKeyFile = self.config.tls_key
+            transport.tlsConfig.method = pj.PJSIP_TLSV1_2_METHOD
+            endpoint.transportCreate(pj.PJSIP_TRANSPORT_TLS, transport)
         endpoint.libStart()
         endpoint.audDevManager().setNullDev()
         for codec in endpoint.codecEnum2():
             endpoint.codecSetPriority(codec.codecId, _ACCEPTED_CODECS.get(codec.codecId, 0))
         self.account = _Account(on_incoming)
         self.account.create(self._account_config())
+        self.agent_account = self.account
+        if self.config.agent_srtp != self.config.srtp:
+            config = self._account_config()
+            config.mediaConfig.srtpUse = _SRTP_USE[self.config.agent_srtp]
+            config.priority = -1  # nobody calls it
+            self.agent_account = _Account(on_incoming)
+            self.agent_account.create(config)
 
     def add_account(
         self, on_incoming: OnIncoming, adjust: Callable[[pj.AccountConfig], None], on_registered: OnRegistered
@@ -169,8 +192,7 @@ class SipEndpoint:
         media.transportConfig.port = self.config.first_rtp_port
         media.transportConfig.portRange = self.config.rtp_ports
         media.lockCodecEnabled = False  # no re-INVITE of our own only to narrow the codecs
-        srtp = {"off": pj.PJMEDIA_SRTP_DISABLED, "optional": pj.PJMEDIA_SRTP_OPTIONAL}
-        media.srtpUse = srtp.get(self.config.srtp, pj.PJMEDIA_SRTP_MANDATORY)
+        media.srtpUse = _SRTP_USE[self.config.srtp]
         media.srtpSecureSignaling = 0
         account.callConfig.prackUse = pj.PJSUA_100REL_OPTIONAL
         account.callConfig.timerUse = pj.PJSUA_SIP_TIMER_OPTIONAL

@@ -54,10 +54,11 @@ class Baresip:
         rate_hz: int = 8000,
         options: str = "",
         account: str = "",
+        sip_port: int = 0,
     ) -> None:
         self._dir = tempfile.TemporaryDirectory(prefix="baresip-")
         self.folder = Path(self._dir.name)
-        self.sip_port, self.control_port = free_port(), free_port()
+        self.sip_port, self.control_port = sip_port or free_port(), free_port()
         self.rtp_port = free_port(count=20)
         with wave.open(str(self.folder / "says.wav"), "wb") as file:
             file.setnchannels(1)
