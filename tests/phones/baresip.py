@@ -23,6 +23,7 @@ module uuid.so
 module srtp.so
 module_tmp account.so
 module_app menu.so
+module_app rtcpsummary.so
 module ctrl_tcp.so
 ctrl_tcp_listen 127.0.0.1:{control}
 sip_listen 127.0.0.1:{sip}

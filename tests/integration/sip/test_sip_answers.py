@@ -25,7 +25,8 @@ def request(method: str, port: int, *, to_tag: str = "", cseq: str = "") -> str:
     mark = f"{method}{to_tag}{cseq}{time.monotonic_ns()}"
     text = (
         f"{method} sip:paycall@127.0.0.1:{port} SIP/2.0\r\n"
-        f"Via: SIP/2.0/UDP 127.0.0.1:9;rport;branch=z9hG4bK{mark}\r\nFrom: <sip:a@127.0.0.1>;tag=1\r\nTo: <sip:b@127.0.0.1>{to_tag}\r\nCall-ID: {mark}\r\n"
+        f"Via: SIP/2.0/UDP 127.0.0.1:9;rport;branch=z9hG4bK{mark}\r\n"
+        f"From: <sip:a@127.0.0.1>;tag=1\r\nTo: <sip:b@127.0.0.1>{to_tag}\r\nCall-ID: {mark}\r\n"
         f"CSeq: 7 {cseq or method}\r\nContact: <sip:a@127.0.0.1:9>\r\nEvent: presence\r\nMax-Forwards: 9\r\n"
         "Content-Length: 0\r\n\r\n"
     )
