@@ -20,7 +20,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from paycall.panel.languages import LANGUAGES
+from paycall.panel.languages import LANGUAGES, money
 from tests.browser.wire import Wire
 from tests.phones.desk import Desk, desk
 from tests.phones.scripted import Phones, phones
@@ -289,7 +289,8 @@ def test_four_operators_in_four_languages_take_a_call_each_at_the_same_time(site
     amounts = {"en": "49.90", "ru": "59,90", "uk": "69,90", "hu": "79,90"}
     for language, page in pages.items():
         page.click("#test-call")
-        page.wait_for_selector("#start-payment", timeout=30_000)
+        expect(page.locator("#front-call.connected"), language).to_be_visible(timeout=30_000)
+        expect(page.locator(".test-call [data-error]")).to_be_hidden()
         _start(page, amounts[language], f"INV-{language}")
     for page in pages.values():
         page.wait_for_selector(STATE.format("ready"), timeout=60_000)
@@ -305,8 +306,8 @@ def test_four_operators_in_four_languages_take_a_call_each_at_the_same_time(site
         page.keyboard.press("F2")
     for language, page in pages.items():
         page.wait_for_selector(STATE.format("settled"), timeout=20_000)
-        shown = f"€{amounts[language]}" if language == "en" else f"{amounts[language]} €"
-        expect(page.locator("p.amount")).to_have_text(shown)
+        shown = money(int(re.sub(r"\D", "", amounts[language])), "EUR", language)
+        expect(page.locator("p.amount")).to_have_text(shown.replace("\u00a0", " "))
         expect(page.locator(".line.is-open")).to_be_visible()
         page.click("#hang-up")
         page.click("#hang-up-dialog [value=yes]")
