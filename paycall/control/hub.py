@@ -36,6 +36,7 @@ from paycall.control.messages import (
     ForgetLinkCode,
     HangUp,
     Hello,
+    PauseRecording,
     RouteCall,
     Rules,
     StartCapture,
@@ -168,6 +169,10 @@ class Hub:
     async def route_call(self, call_id: str, agent_uri: str) -> None:
         """Dial this agent for a call that has arrived."""
         await self._command(RouteCall(command_id=new_id("cmd"), call_id=call_id, agent_uri=agent_uri))
+
+    async def pause_recording(self, call_id: str, paused: bool) -> None:
+        """Record silence from now on, or sound again."""
+        await self._command(PauseRecording(command_id=new_id("cmd"), call_id=call_id, paused=paused))
 
     async def hang_up(self, call_id: str) -> None:
         """End the call."""

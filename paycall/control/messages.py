@@ -346,6 +346,14 @@ class EndCapture(Command):
     payment_id: Id
 
 
+class PauseRecording(Command):
+    """Record silence from now on, or sound again. Refused where the call is not recorded."""
+
+    type: Literal["pause-recording"] = "pause-recording"
+    call_id: Id
+    paused: bool
+
+
 class HangUp(Command):
     """End the call."""
 
@@ -375,7 +383,7 @@ Event = (
     | CellStarted
     | CellLost
 )
-CallCommand = RouteCall | StartCapture | CaptureFields | EndCapture | HangUp
+CallCommand = RouteCall | StartCapture | CaptureFields | EndCapture | PauseRecording | HangUp
 CellCommand = DialOut | ExpectLinkCode | ForgetLinkCode
 AnyCommand = CallCommand | CellCommand
 

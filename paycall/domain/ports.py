@@ -90,6 +90,9 @@ class CallControl(Protocol):
     async def route_call(self, call_id: str, agent_uri: str) -> None:
         """Dial this agent for a call that has arrived."""
 
+    async def pause_recording(self, call_id: str, paused: bool) -> None:
+        """Record silence from now on, or sound again."""
+
     async def hang_up(self, call_id: str) -> None:
         """End the call."""
 

@@ -35,6 +35,7 @@ from paycall.control.messages import (
     ForgetLinkCode,
     HangUp,
     Hello,
+    PauseRecording,
     RouteCall,
     StartCapture,
 )
@@ -49,6 +50,7 @@ from paycall.media import pipes
 from paycall.media.bridge import Bridge, Identity, Surroundings
 from paycall.media.capture import StoreAnswer, refusal
 from paycall.media.counts import Counts
+from paycall.media.dialogs import Dialog
 from paycall.media.endpoint import MAX_SIP_CALLS, EndpointConfig, SipEndpoint
 from paycall.media.hardening import harden, pss_mb, rss_mb
 from paycall.media.legs import KeyReport, Leg
@@ -126,6 +128,7 @@ class Cell:
         self._link_codes = LinkCodes()
         self._outbound = Outbound(self._endpoint, settings, spec.index)
         self._pss_mb = 0.0
+        self._reported: dict[str, tuple[Dialog, ...]] = {}
         self._recorder = open_recorder(settings.recording, self._counts)
         self._loop = asyncio.new_event_loop()
         self._boot_id = new_id("boot")
@@ -214,17 +217,20 @@ class Cell:
         self._pss_mb = pss_mb()
         self._endpoint.call_later(COLLECT_S, self._collect)
 
-    def _report(self) -> None:
-        dialogs = {
+    def _dialogs(self) -> dict[str, tuple[Dialog, ...]]:
+        return {
             call_id: tuple(leg.dialog for leg in bridge.legs if leg.dialog is not None)
             for call_id, bridge in self._bridges.items()
         }
+
+    def _report(self) -> None:
+        self._reported = self._dialogs()
         report = pipes.CellReport(
             ready=True,
             draining=self._draining,
             served=self._served,
             rss_mb=rss_mb(),
-            dialogs=dialogs,
+            dialogs=self._reported,
             counts=self._counts.all(),
             pss_mb=self._pss_mb,
         )
@@ -339,7 +345,8 @@ class Cell:
                     self._endpoint.call_later(0.5, self._endpoint.stop)
         elif call_id in self._bridges:
             self._snapshots = {**self._snapshots, call_id: bridge.snapshot()}
-        self._report()
+        if self._dialogs() != self._reported:  # a key is no news to the node; counts come with the beat
+            self._report()
 
     def _emit(self, event: Event) -> None:
         self._counts.note(event)
@@ -396,6 +403,8 @@ class Cell:
                     bridge.line.capture_fields(payment_id, fields)
                 case EndCapture(payment_id=payment_id):
                     bridge.line.end_capture(payment_id)
+                case PauseRecording(paused=paused):
+                    bridge.line.pause_recording(paused)
                 case HangUp():
                     bridge.hang_up(EndReason.HUNG_UP_BY_OPERATOR)
         except PaycallError as error:

@@ -1,13 +1,14 @@
 """Joins one call's line to the recorder: what is recorded, from when on, and when it is silent.
 
 Rules: nothing is recorded before both sides talk; where captures are not recorded, silence is, from before the mask
-until after it. Everything runs in the SIP thread.
+until after it; where an operator has paused it, until they go on. Everything runs in the SIP thread.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from paycall.domain.errors import StateError
 from paycall.media.counts import Counts
 from paycall.media.mask import CallAudio
 from paycall.media.prompts import RECORDING_NOTICE, PromptLibrary
@@ -42,6 +43,8 @@ class LineRecording:
         self._audio = audio
         self._recorder = recorder
         self._recording: CallRecording | None = None
+        self._paused = False
+        self._capturing = False
 
     def begin(self, call_id: str) -> None:
         """Both sides talk: record, and say so to the caller."""
@@ -59,8 +62,26 @@ class LineRecording:
 
     def capturing(self, capturing: bool) -> None:
         """The caller begins to key, or has ended."""
-        if self._recording is not None and not self._settings.recording.captures:
-            self._recording.mute(capturing)
+        self._capturing = capturing
+        self._mute()
+
+    def pause(self, paused: bool) -> None:
+        """Record silence from now on, or sound again: the caller does not want it, or does after all.
+
+        Raises
+        ------
+        StateError
+            If the call is not recorded.
+        """
+        if self._recording is None:
+            raise StateError("the call is not recorded")
+        self._paused = paused
+        self._mute()
+
+    def _mute(self) -> None:
+        if self._recording is not None:
+            left_out = self._capturing and not self._settings.recording.captures
+            self._recording.mute(self._paused or left_out)
 
     def end(self) -> None:
         """The call is over."""

@@ -95,7 +95,8 @@ class CallAudio:
     @property
     def key_sounds(self) -> bool:
         """Whether a key is being heard in the caller's audio now."""
-        return self._pipeline is not None and self._pipeline.key_sounds
+        pipeline = self._pipeline  # read once: the prompt's port asks from the clock thread
+        return pipeline is not None and pipeline.key_sounds
 
     def set_legs(self, caller: pj.AudioMedia | None, agent: pj.AudioMedia | None) -> None:
         """The legs' present places on the bridge; None for a leg without audio."""

@@ -85,6 +85,10 @@ class MaskedLine:
         if self._always:
             self._audio.on(partial(self._mask_changed, True))
 
+    def pause_recording(self, paused: bool) -> None:
+        """Record silence from now on, or sound again; ``StateError`` if the call is not recorded."""
+        self._recording.pause(paused)
+
     def connected(self) -> None:
         """Both sides talk."""
         self._recording.begin(self._call_id)

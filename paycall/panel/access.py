@@ -58,6 +58,7 @@ ACCESS: dict[str, Permission | None] = {
     "list_calls": _P.SEE_CALLS,
     "get_call": _P.SEE_CALLS,
     "hang_up": _P.TAKE_PAYMENTS,
+    "pause_recording": _P.TAKE_PAYMENTS,
     "start_test_call": _P.TAKE_PAYMENTS,
     "create_link_code": _P.TAKE_PAYMENTS,
     "dial_out": _P.TAKE_PAYMENTS,

@@ -144,6 +144,12 @@ class CreatePayment(Request):
     caller_language: Literal["", "en", "ru", "uk", "hu"] = ""
 
 
+class PauseRecording(Request):
+    """Whether silence is to be recorded from now on."""
+
+    paused: bool
+
+
 class DialOut(Request):
     """Whom to call. Your own phone rings first."""
 

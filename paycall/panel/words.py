@@ -239,6 +239,8 @@ AUDIT_ACTIONS: dict[str, str] = {
     "link-code-issued": N_("Link code shown"),
     "call-linked": N_("Link code keyed"),
     "call-dialled": N_("Call dialled from the panel"),
+    "recording-paused": N_("Recording paused"),
+    "recording-resumed": N_("Recording resumed"),
 }
 SCOPES: dict[str, str] = {
     "calls:read": N_("see calls and follow them live"),

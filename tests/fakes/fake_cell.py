@@ -58,6 +58,7 @@ class FakeCell:
         self.refuse: Exception | None = None
         self.dialled: list[tuple[str, str]] = []
         self.link_codes: dict[str, str] = {}
+        self.recording_paused: dict[str, bool] = {}
 
     async def say(self, event: m.Event) -> None:
         if self.handler is not None:
@@ -194,6 +195,10 @@ class FakeCell:
 
     async def forget_link_code(self, link_id: str) -> None:
         self.link_codes.pop(link_id, None)
+
+    async def pause_recording(self, call_id: str, paused: bool) -> None:
+        self._call(call_id)
+        self.recording_paused[call_id] = paused
 
     async def hang_up(self, call_id: str) -> None:
         self._call(call_id)

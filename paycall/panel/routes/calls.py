@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from paycall.domain.call import CallState
 from paycall.domain.errors import InputError
 from paycall.domain.money import Money
 from paycall.panel.access import InContext, SignedIn
 from paycall.panel.problems import Problem
-from paycall.panel.schemas import Call, Calls, CreatePayment, Id, Payment, TestCall
+from paycall.panel.routes.session import address_of
+from paycall.panel.schemas import Call, Calls, CreatePayment, Id, PauseRecording, Payment, TestCall
+from paycall.panel.services.audit import note
 from paycall.panel.services.captures import NewPayment
 from paycall.panel.services.services import InServices
 from paycall.panel.services.views import call_view, localise_payment
@@ -75,6 +78,22 @@ async def hang_up(call_id: Id, principal: SignedIn, context: InContext) -> Call:
     await context.deps.calls.hang_up(call_id)
     view = await context.read(lambda session: call_view(session, call_for(session, call_id, principal)))
     return Call(**view)
+
+
+@router.post("/calls/{call_id}/recording", name="pause_recording", status_code=202)
+async def pause_recording(
+    call_id: Id, body: PauseRecording, request: Request, principal: SignedIn, context: InContext
+) -> Call:
+    """Record silence from now on, or sound again; 409 where the call is not recorded."""
+    await context.read(lambda session: call_for(session, call_id, principal))
+    await context.deps.calls.pause_recording(call_id, body.paused)
+
+    def told(session: Session) -> dict[str, Any]:
+        what = "recording-paused" if body.paused else "recording-resumed"
+        note(session, context.now(), principal.operator_id, what, target=call_id, address=address_of(request))
+        return call_view(session, call_for(session, call_id, principal))
+
+    return Call(**await context.write(told))
 
 
 @router.post("/test-calls", name="start_test_call", status_code=202)

@@ -15,8 +15,17 @@ import pytest
 import dsp
 from paycall.cli import main
 from paycall.domain.fields import Field
+from paycall.domain.ids import new_id
 from paycall.media.prompts import RECORDING_NOTICE, PromptLibrary
-from paycall.media.recording import Summary, create_keys, export_wav, read_private_key, recordings
+from paycall.media.recording import (
+    RecordingFile,
+    Summary,
+    create_keys,
+    export_wav,
+    read_private_key,
+    read_public_key,
+    recordings,
+)
 from tests.phones.call import Call
 from tests.phones.capture import spandsp_keys
 from tests.phones.rtp import Stream
@@ -128,7 +137,7 @@ def test_a_change_in_the_file_is_found_and_named(
     site: Site, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     call = Call(site)
-    time.sleep(2.5)
+    time.sleep(1.2)
     call.hang_up()
     one = recorded(folder, call.call_id)
     config = folder / "paycall.toml"
@@ -167,45 +176,49 @@ def test_the_call_goes_on_when_nothing_more_can_be_written(site: Site, folder: P
     until(lambda: recorded(folder, call.call_id, complete=False), 5, "recording")
     cell = psutil.Process(site.pids()[site.sip_port])
     assert "recording_failed" not in site.log()
-    cell.rlimit(resource.RLIMIT_FSIZE, (60_000, resource.RLIM_INFINITY))
+    log_bytes = (site.folder / "node.log").stat().st_size  # the cell writes into it as well
+    cell.rlimit(resource.RLIMIT_FSIZE, (log_bytes + 20_000, resource.RLIM_INFINITY))
     until(lambda: "recording_failed" in site.log(), 12, "alarm")
     since = time.monotonic()
     sentence = speech("caller-hello")
     call.caller_plays(Stream().audio(sentence).silence(0.3))
     assert share_found(call.agent_heard(since).pcm, sentence) > SURE
-    payment = call.capture(fields=[Field.CARD_NUMBER])
-    call.caller_plays(Stream().silence(0.2).events(CARD + "#", 0.06, 0.05))
+    payment = call.capture(fields=[Field.SECURITY_CODE])
+    call.caller_plays(Stream().silence(0.2).events("123", 0.06, 0.05))
     site.panel.wait("capture.completed", call_id=call.call_id)
-    assert site.vault.values(payment) == {Field.CARD_NUMBER: CARD}
-    call.hang_up()
+    assert site.vault.values(payment) == {Field.SECURITY_CODE: "123"}
 
 
-def test_captures_are_left_out_where_that_is_set(tmp_path: Path) -> None:
+def test_what_is_paused_is_silence_and_old_recordings_are_deleted(tmp_path: Path) -> None:
+    """By setting while the caller keys, and by the operator's word."""
     recording = settings(tmp_path, captures=False, notice=False, keep_days=30)
+    key = read_public_key(tmp_path / "recording.pub")
+    old = RecordingFile(tmp_path / "recordings", new_id("rec"), new_id("call"), time.time() - 31 * 86400, key)
+    old.close()
+    kept, captured, paused = speech("caller-moment"), speech("caller-done"), speech("caller-other")
     with Site(recording=recording) as node:
         call = Call(node)
-        sentence = speech("caller-hello")
-        call.caller_plays(Stream().audio(sentence))
         payment = call.capture(fields=[Field.CARD_NUMBER])
-        during = speech("caller-done")
-        call.caller_plays(Stream().silence(0.2).audio(during).silence(0.2))
+        call.caller_plays(Stream().silence(0.2).audio(captured).silence(0.2))
         node.panel.run(node.panel.hub.end_capture(call.call_id, payment))
         node.panel.wait("call.mask", 2, call_id=call.call_id)
-        call.caller_plays(Stream().silence(0.3).audio(sentence).silence(0.3))
+        node.panel.run(node.panel.hub.pause_recording(call.call_id, True))
+        call.caller_plays(Stream().silence(0.2).audio(paused).silence(0.4))
+        node.panel.run(node.panel.hub.pause_recording(call.call_id, False))
+        call.caller_plays(Stream().silence(0.3).audio(kept).silence(0.3))
         call.hang_up()
         said, heard = exported(tmp_path, recorded(tmp_path, call.call_id))
-        first = where(heard, sentence[:4000])[0] + sentence.size
-        second = first + where(heard[first:], sentence[:4000])[0]
-        assert share_found(heard[:first], sentence) > SURE
-        assert share_found(heard[second - 800 :], sentence) > SURE
-        assert share_found(heard, during) < NOT_AT_ALL
-        between = heard[first + 3200 : second - 3200]
-        assert between.size > during.size
-        assert loudness(between).max() < 20
-        assert said.size == heard.size
+    assert share_found(heard, kept) > SURE
+    for left_out in (captured, paused):
+        assert share_found(heard, left_out) < NOT_AT_ALL
+    before = heard[4000 : where(heard, kept[:4000])[0] - 1600]
+    assert before.size > captured.size + paused.size, "silence, not a cut"
+    assert loudness(before).max() < 20
+    assert said.size == heard.size
+    assert not old.path.exists(), "what is older than thirty days is deleted"
 
 
-def test_prepare_makes_the_keys_and_a_stack_records(tmp_path: Path) -> None:
+def test_prepare_makes_the_keys(tmp_path: Path) -> None:
     config = tmp_path / "paycall.toml"
     config.write_text(f'[site]\nvar = "{tmp_path / "var"}"\n')
     assert main(["prepare", "--config", str(config)]) == 0

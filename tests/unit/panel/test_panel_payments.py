@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import Callable
 
 import httpx
+from sqlalchemy import select
 
 from paycall.domain.authorization import OperationOutcome, Outcome
 from paycall.domain.errors import LinkError
 from paycall.domain.fields import Field
 from paycall.panel.roles import Role
+from paycall.store.database import reading
+from paycall.store.tables import AUDIT
 from tests.fakes.panel_world import (
     APPROVED,
     DECLINED,
@@ -490,5 +493,21 @@ def test_the_caller_is_told_in_the_language_that_the_payment_was_given(run: Run)
             headers={"Idempotency-Key": "another-one"},
         )
         assert refused.status_code == 422
+
+    run(scenario)
+
+
+def test_a_recording_is_paused_by_whoever_has_the_call_and_that_is_audited(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        call_id = await world.cell.call_in()
+        for paused in (True, False):
+            answer = await anna.post(f"/api/v1/calls/{call_id}/recording", json={"paused": paused})
+            assert answer.status_code == 202
+            assert world.cell.recording_paused == {call_id: paused}
+        with reading(world.database) as session:
+            rows = session.execute(select(AUDIT.table.c.action, AUDIT.table.c.subject)).all()
+        told = [tuple(row) for row in rows if row.subject == call_id]
+        assert told == [("recording-paused", call_id), ("recording-resumed", call_id)]
 
     run(scenario)
