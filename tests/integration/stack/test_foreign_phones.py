@@ -15,7 +15,8 @@ from tests.phones import sipp
 from tests.phones.baresip import Baresip
 from tests.phones.capture import Capture, spandsp_keys
 from tests.phones.desk import CODE, EXPIRY, NUMBER, Desk, desk
-from tests.phones.rtp import RtpPort, free_port
+from tests.phones.rtp import RtpPort, Stream, free_port
+from tests.phones.site import until
 
 SPEECH = Path(__file__).parents[3] / "paycall" / "demo" / "speech"
 
@@ -63,6 +64,22 @@ def bring_through_decline_to_approval(seat: Desk, key: Callable[[cards.TestCard]
     return str(call["id"])
 
 
+def link_by_phone(seat: Desk, rtp: RtpPort, operator: sipp.Sipp) -> None:
+    """The operator keys the code that the panel shows: the call, nobody's so far, is the operator's."""
+    call = seat.call()
+    assert call["operator_id"] is None
+    code = seat.post("/link-codes", 201)["code"]
+    keys = (
+        Stream(event_type=operator.peer_event_type())
+        .silence(0.1)
+        .events(f"*9{code}", 0.08, 0.08)
+        .silence(0.2)
+    )
+    rtp.play(keys, ("127.0.0.1", operator.peer_rtp()))
+    me = seat.get("/session")["operator"]["id"]
+    until(lambda: seat.get(f"/calls/{call['id']}")["operator_id"] == me, 5, "the call to be mine")
+
+
 def test_baresip_calls_with_rfc4733_and_sipp_answers() -> None:
     with desk() as seat:
         rtp = RtpPort()
@@ -71,6 +88,7 @@ def test_baresip_calls_with_rfc4733_and_sipp_answers() -> None:
         caller = Baresip(np.tile(np.concatenate([speech("caller-hello"), np.zeros(8000, np.int16)]), 20))
         try:
             caller.command("dial", seat.stack.sip_uris[0])
+            link_by_phone(seat, rtp, operator)
             call_id = bring_through_decline_to_approval(seat, lambda card: caller.press(keys_of(card)))
             time.sleep(1)
             caller.command("hangup")
