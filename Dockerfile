@@ -8,6 +8,7 @@ COPY Makefile pyproject.toml requirements.lock README.md LICENSE ./
 COPY paycall ./paycall
 COPY dsp ./dsp
 COPY gateway_adapters ./gateway_adapters
+COPY config ./config
 RUN make .venv/.runtime PYTHON=python3
 
 FROM python:3.12-slim-bookworm
