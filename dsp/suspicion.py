@@ -117,8 +117,7 @@ class Suspicion:
         return low + high > _FLOOR and beside > OFF and before > OFF_BEFORE
 
     def _weigh(self, tones: list[float], energy: float) -> bool:
-        low = max(range(4), key=tones.__getitem__)
-        high = max(range(4, 8), key=tones.__getitem__)
+        low, high = tones.index(max(tones[:4])), tones.index(max(tones[4:8]), 4)
         energy = max(energy, 1.0)
         pair = tones[low] + tones[high]
         share, before = pair / energy, self._share

@@ -78,13 +78,25 @@ def test_ringing_phones_of_a_killed_cell_are_released() -> None:
         assert call.agent.wait(5.0) == 0, call.agent.errors()
 
 
-def test_a_hung_cell_is_replaced() -> None:
+def test_a_hung_cell_is_replaced_and_its_phones_released() -> None:
     with Site() as site:
+        call = Call(site, caller={"hold_ms": 0})
         pid = site.pids()[site.sip_port]
         mark = len(site.panel.events)
+        hung_at = time.monotonic()
         os.kill(pid, signal.SIGSTOP)
-        site.panel.wait("node.cell-started", since=mark, timeout_s=12.0)
+        assert site.panel.wait("node.cell-lost", since=mark).call_ids == (call.call_id,)
+        site.panel.wait("node.cell-started", since=mark, timeout_s=3.0)
         assert site.pids()[site.sip_port] != pid
+        for phone in (call.caller, call.agent):
+            assert phone.wait(10.0 - (time.monotonic() - hung_at)) == 0, phone.errors()
+
+
+def test_a_cell_that_has_grown_is_replaced() -> None:
+    with Site(retire_above_mb=1) as site:  # it is above that from the start
+        pid = site.pids()[site.sip_port]
+        until(lambda: site.pids().get(site.sip_port, pid) != pid, 5.0, "fresh cell")
+        assert not site.panel.of_type("node.cell-lost")
 
 
 def test_the_vault_away_a_field_waits_and_arrives() -> None:
@@ -202,7 +214,8 @@ def test_a_second_node_by_mistake_is_refused_and_the_first_serves_on(tmp_path: P
         until((tmp_path / "media.sock").exists, 10.0, "node")
         until(lambda: read_status(tmp_path / "media.sock").cells[0].state == "ready", 10.0, "ready cell")
         pid = read_status(tmp_path / "media.sock").cells[0].pid
-        started_with = Path(f"/proc/{pid}/environ").read_text("utf-8").replace("\0", ":")  # glibc cuts its own
+        # glibc cuts its own variable into pieces
+        started_with = Path(f"/proc/{pid}/environ").read_text("utf-8").replace("\0", ":")
         assert all(f":{name}={value}:" in started_with for name, value in ENVIRONMENT.items())
         second = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=20)
         assert second.returncode == 2
