@@ -112,6 +112,7 @@ class Left:
     searched: dict[str, bool] = field(default_factory=dict)  # whether the witness was found there
     codes_before: bytes = b""
     codes_after: bytes = b""
+    cell_held_keys: bool = False
     cores: list[Path] = field(default_factory=list)
     core_control: bool = False
     agent_heard: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int16))
@@ -178,7 +179,7 @@ def _live(seat: Desk, folder: Path) -> Left:
     try:
         with phones(seat.stack) as both:
             payment_id, left = _pay(seat, both)
-            _hang_up(seat, both)
+            _hang_up(seat, both, left)
             left.agent_heard = both.agent_heard(folder)
         for page in (*_PAGES, f"/payments/{payment_id}", f"/api/v1/payments/{payment_id}"):
             base = seat.http.base_url.copy_with(path="/")
@@ -231,13 +232,17 @@ def _pay(seat: Desk, both: Phones) -> tuple[str, Left]:
     return payment_id, left
 
 
-def _hang_up(seat: Desk, both: Phones) -> None:
-    """A second payment on the call, broken off."""
+def _hang_up(seat: Desk, both: Phones, left: Left) -> None:
+    """A second payment on the call, broken off; the cell is searched also while it has to hold the digits."""
     payment_id = seat.pay(seat.call())
     both.key(UNFINISHED.number[:12], "rfc4733")
     until(lambda: seat.digits(payment_id, NUMBER) == 12, 5, "dots")
+    search, cell = Search(), cell_of(seat)
+    left.cell_held_keys = bool(search.memory(cell, "cell", left.witness))
     both.hang_up()
     seat.call("ended")
+    time.sleep(_LET_GO_S)
+    left.take("memory of cell", b"", search.memory(cell, "cell", left.witness))
 
 
 def _failed(seat: Desk, payment_id: str, error: str) -> None:

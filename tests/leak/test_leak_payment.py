@@ -34,6 +34,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Left:
 def test_every_place_was_searched_by_a_search_that_finds(left: Left) -> None:
     assert {"panel", "vault", "media", "sandbox", "cell", "serve"} <= set(left.processes)
     assert [place for place in _WITNESSED if not left.searched.get(place)] == []
+    assert left.cell_held_keys, "what is being keyed must be found in the cell"
     for card in CANARIES:
         for data in (
             card.number.encode(),
