@@ -33,6 +33,7 @@ from paycall.media.line_recording import open_recorder
 from paycall.media.prompts import PromptLibrary
 from paycall.media.release import release_dialogs, release_late
 from paycall.media.status import CellStatus, NodeStatus, serve_status
+from paycall.media.trunk import trunk_of
 from paycall.media.zygote import request, start_zygote
 from paycall.settings import MediaSettings, SiteSettings
 from paycall.tls import cell_tls
@@ -305,6 +306,7 @@ def run_node(settings: MediaSettings, site: SiteSettings) -> int:  # noqa: ARG00
     SettingsError
         If a file that calls need is not as it must be.
     """
+    trunk_of(settings, 0)
     if settings.prompts.heard_by != "nobody":
         PromptLibrary(settings.prompts.folder).check()
     open_recorder(settings.recording, Counts())  # before the fork: cells then share what it imports

@@ -84,8 +84,8 @@ def operator_in(message: SipMessage, header: str) -> str:
 
 def number_in(message: SipMessage) -> str:
     """The telephone number that a request is for, without what phones put between its digits; or an empty text."""
-    parts = message.start.split(" ")
-    user = user_of(parts[1]) if len(parts) > 1 else ""
+    uri = [*message.start.split(" "), ""][1]
+    user = user_of(uri) if "@" in uri or uri.lower().startswith("tel:") else ""
     number = _BETWEEN_DIGITS.sub("", user.replace("%23", "#"))
     return number if _NUMBER.fullmatch(number) else ""
 
