@@ -35,6 +35,7 @@ from paycall.control.messages import (
     ForgetLinkCode,
     HangUp,
     Hello,
+    PauseRecording,
     RouteCall,
     StartCapture,
 )
@@ -402,6 +403,8 @@ class Cell:
                     bridge.line.capture_fields(payment_id, fields)
                 case EndCapture(payment_id=payment_id):
                     bridge.line.end_capture(payment_id)
+                case PauseRecording(paused=paused):
+                    bridge.line.pause_recording(paused)
                 case HangUp():
                     bridge.hang_up(EndReason.HUNG_UP_BY_OPERATOR)
         except PaycallError as error:
