@@ -92,6 +92,27 @@ def test_one_field_again_and_all_again(desk: Desk) -> None:
     assert _dots(page, "payment-card-number") == 0
 
 
+def test_the_line_is_opened_on_the_operators_word_and_the_payment_goes_on(desk: Desk) -> None:
+    page, cell = desk.sign_in(), desk.world.cell
+    call_id = desk.server.do(cell.call_in())
+    _start(page)
+    desk.server.do(cell.key(call_id, APPROVED))
+    page.wait_for_selector("#field-expiration-date.collecting")
+    page.click("#open-line")
+    page.click("#open-line-dialog [value=yes]")
+    expect(page.locator(".line.is-open")).to_be_visible()
+    expect(page.locator("#field-payment-card-number.stored")).to_be_visible()
+    page.keyboard.press("F9")
+    page.wait_for_selector("#field-expiration-date.collecting")
+    expect(page.locator(".line.is-masked")).to_be_visible()
+    desk.server.do(cell.key(call_id, "1230"))
+    page.wait_for_selector("#again-security-code")
+    page.keyboard.press("F10")
+    page.wait_for_selector("#field-security-code.collecting")
+    desk.server.do(cell.key(call_id, "123"))
+    page.wait_for_selector("#charge")
+
+
 def test_a_new_call_comes_to_the_front_but_not_over_a_payment(desk: Desk) -> None:
     page, cell = desk.sign_in(), desk.world.cell
     first = desk.server.do(cell.call_in(caller="+361"))
