@@ -66,7 +66,7 @@ class Counts:
 
     def add(self, name: str, label: str = "", by: float = 1) -> None:
         """Count. What is not in ``CELL_COUNTS`` is an error: it would never be shown."""
-        if label and label not in CELL_COUNTS[name].values:
+        if label not in (CELL_COUNTS[name].values or ("",)):
             raise ValueError("a count's label that is not one of the known")
         key = f"{name}:{label}" if label else name
         self._counts[key] = self._counts.get(key, 0) + by

@@ -21,9 +21,14 @@ from paycall.media.endpoint import EndpointConfig, SipEndpoint
 from paycall.media.frames import FrameWriter, read_samples
 from paycall.media.mask import CallAudio
 from paycall.media.ports import SAMPLES, audio_format
+from paycall.media.record_port import RecordPort, RecordPorts
 from tests.phones.rtp import free_port
 
 KEEP: list[Any] = []
+
+
+def _since(blocks: list[tuple[float, np.ndarray]], moment: float) -> np.ndarray:
+    return np.concatenate([np.zeros(0, np.int16), *(block for at, block in blocks if at >= moment)])
 
 
 class Talker(pj.AudioMediaPort):
@@ -58,7 +63,7 @@ class Recorder(pj.AudioMediaPort):
         frame.type = pj.PJMEDIA_FRAME_TYPE_NONE
 
     def since(self, moment: float) -> np.ndarray:
-        return np.concatenate([np.zeros(0, np.int16), *(block for at, block in self.blocks if at >= moment)])
+        return _since(self.blocks, moment)
 
 
 class _Broken:
@@ -97,11 +102,18 @@ def main(case: str) -> dict[str, Any]:
 
         mask.build_pipeline = build
     moments: dict[str, float] = {}
+    taped: list[tuple[float, np.ndarray]] = []  # what a recording of the agent's side gets
+    tape = RecordPorts(
+        RecordPort(lambda block: taped.append((time.monotonic(), block.copy()))),
+        RecordPort(lambda block: None),
+    )
 
     def masked() -> None:
         moments["on"] = time.monotonic()
         if case == "joined":
             endpoint.call_later(0.2, lambda: caller.startTransmit(agent))
+        if case == "taped":
+            endpoint.call_later(0.2, lambda: caller.startTransmit(tape.heard))
 
     def finish() -> None:
         moments["end"] = time.monotonic()
@@ -109,18 +121,28 @@ def main(case: str) -> dict[str, Any]:
         endpoint.stop()
 
     audio.set_legs(caller, agent)
+    audio.record(tape)
     endpoint.call_later(0.6, lambda: audio.on(masked))
     if case == "off":
         endpoint.call_later(1.6, lambda: audio.off(lambda: moments.update(off=time.monotonic())))
     endpoint.call_later(2.8, finish)
     endpoint.run()
-    KEEP.extend((caller, agent, audio))
+    KEEP.extend((caller, agent, audio, tape))
     heard = agent.since(moments["on"] + 0.03)
     return {
         "before": "".join(key for key, _, _ in dsp.detect(agent.since(0.0)[:4000])),
         "masked": "".join(key for key, _, _ in dsp.detect(heard[: 5600 if case == "off" else None])),
         "loudest_late": int(np.abs(agent.since(moments["on"] + 1.2).astype(int)).max(initial=0)),
         "after": len(dsp.detect(agent.since(moments["off"]))) if "off" in moments else None,
+        "taped_before": "".join(key for key, _, _ in dsp.detect(_since(taped, 0.0)[:4000])),
+        # the block that was being filled when the mask came on is the first to hold masked sound only
+        "taped_masked": "".join(
+            key
+            for key, _, _ in dsp.detect(
+                _since(taped, moments["on"] + 0.13)[: 4000 if case == "off" else None]
+            )
+        ),
+        "taped_loudest_late": int(np.abs(_since(taped, moments["on"] + 1.2).astype(int)).max(initial=0)),
         "alarms": alarms,
         "pressed": len(pressed),
         "heard_by_listener": audio.keys_heard,

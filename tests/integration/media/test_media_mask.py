@@ -24,7 +24,7 @@ def labs() -> dict[str, dict[str, Any]]:
             stderr=subprocess.PIPE,
             text=True,
         )
-        for case in ("off", "broken", "leaky", "joined")
+        for case in ("off", "broken", "leaky", "joined", "taped")
     }
     results = {}
     for case, process in running.items():
@@ -61,3 +61,16 @@ def test_a_foreign_connection_is_found_cut_and_alarmed(labs: dict[str, dict[str,
     result = labs["joined"]
     assert result["alarms"] == ["bridge-connection"]
     assert result["loudest_late"] == 0
+
+
+def test_a_recording_holds_what_the_agent_hears(labs: dict[str, dict[str, Any]]) -> None:
+    assert labs["off"]["taped_before"] != ""
+    assert labs["off"]["taped_masked"] == ""
+    for case in ("broken", "leaky", "joined"):
+        assert labs[case]["taped_loudest_late"] == 0, "an alarm mutes it as well"
+
+
+def test_the_caller_fed_to_the_recording_is_found_cut_and_alarmed(labs: dict[str, dict[str, Any]]) -> None:
+    result = labs["taped"]
+    assert result["alarms"] == ["bridge-connection"]
+    assert (result["taped_loudest_late"], result["loudest_late"]) == (0, 0)

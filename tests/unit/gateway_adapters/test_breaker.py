@@ -83,7 +83,10 @@ class Site:
         self.now = 0.0
         self.there = There()
         self.noted: list[tuple[str, str | None]] = []
-        self.guarded = GuardedAcquirer(self.there, note=self.note, clock=lambda: self.now)
+        self.seen: list[tuple[str, str, str, float]] = []
+        self.guarded = GuardedAcquirer(
+            self.there, note=self.note, clock=lambda: self.now, observe=lambda *what: self.seen.append(what)
+        )
 
     def note(self, event: str, **fields: str | None) -> None:
         self.noted.append((event, fields.get("code") or fields.get("name")))
@@ -203,3 +206,25 @@ def test_an_opened_breaker_is_noted_once() -> None:
     with pytest.raises(NotSentError):
         site.authorize()
     assert site.noted == [("acquirer_left_alone", "authorize")]
+
+
+def test_every_request_is_told_with_what_became_of_it() -> None:
+    site = Site()
+    site.there.does = APPROVED
+    site.authorize()
+    for fault in (
+        NoAnswerError(),
+        NotSentError(),
+        RefusedRequestError(),
+        asyncio.CancelledError(),
+        KeyError(),
+    ):
+        site.fail(fault, 1)
+    name = site.there.name
+    outcomes = ["approved", "no-answer", "not-sent", "refused-request", "time-limit", "no-answer"]
+    assert [what[:3] for what in site.seen] == [(name, "authorize", outcome) for outcome in outcomes]
+    site.fail(NoAnswerError(), FAILURES_TO_OPEN - 1)  # the cancelled one counts
+    assert site.guarded.held_back() == {"authorize": True, "settle": False, "refund": False}
+    with pytest.raises(NotSentError):
+        site.authorize()
+    assert site.seen[-1] == (name, "authorize", "held-back", 0.0)
