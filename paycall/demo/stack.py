@@ -113,14 +113,16 @@ def start_stack(folder: Path, cells: int = 2, extra: str = "", sandbox: str = ""
         If it does not come up within ``START_S``.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    # All in one row: asked for one by one, the same port could be given twice.
+    ports = itertools.count(_free_ports(3 + cells + len(SERVE_PORTS)))
     stack = Stack(
         folder=folder,
-        panel_port=_free_ports(),
-        sandbox_port=_free_ports(),
-        first_sip_port=_free_ports(cells),
-        agent_port=_free_ports(),
+        panel_port=next(ports),
+        sandbox_port=next(ports),
+        agent_port=next(ports),
+        first_sip_port=min(next(ports) for _ in range(cells)),
         cells=cells,
-        metrics_ports=dict(zip(SERVE_PORTS, itertools.count(_free_ports(len(SERVE_PORTS))))),
+        metrics_ports={name: next(ports) for name in SERVE_PORTS},
     )
     stack.config.write_text(_settings(stack, extra, sandbox), "utf-8")
     output = (folder / "serve.out").open("wb")
@@ -178,7 +180,7 @@ port = {stack.panel_port}
 """
 
 
-def _free_ports(count: int = 1) -> int:
+def _free_ports(count: int) -> int:
     """The first of ``count`` ports in a row that are free now, for UDP and TCP.
 
     Below the range that Linux takes the ports of outgoing connections from: one of those would be in the way later.
