@@ -223,7 +223,7 @@ def test_every_request_is_told_with_what_became_of_it() -> None:
     name = site.there.name
     outcomes = ["approved", "no-answer", "not-sent", "refused-request", "time-limit", "no-answer"]
     assert [what[:3] for what in site.seen] == [(name, "authorize", outcome) for outcome in outcomes]
-    site.fail(NoAnswerError(), FAILURES_TO_OPEN - 1)  # the cancelled one counts
+    site.fail(NoAnswerError(), FAILURES_TO_OPEN - 2)  # since the refusal there were two failures
     assert site.guarded.held_back() == {"authorize": True, "settle": False, "refund": False}
     with pytest.raises(NotSentError):
         site.authorize()
