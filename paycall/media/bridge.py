@@ -27,6 +27,7 @@ from paycall.media.link_codes import LinkCodes
 from paycall.media.masked_line import LineOwner, MaskedLine
 from paycall.media.operator_keys import OperatorKeys
 from paycall.media.outcomes import OUR_OWN, UNAVAILABLE, inbound_failure, outbound_failure
+from paycall.media.ringback import Ringback
 from paycall.media.sip_text import SipMessage, operator_in
 from paycall.media.transfer import Transfer
 from paycall.media.trunk import TrunkAccount
@@ -92,6 +93,7 @@ class Bridge:
         self._routing: Timer | None = None
         self._dialling = Dialling(cell.endpoint, cell.settings, self.on_leg_gone)
         self._customer: Target | None = None
+        self._ringback = Ringback(cell.endpoint)
         self._reason: EndReason | None = None
         self.operator_keys = OperatorKeys(
             cell.endpoint, cell.link_codes, identity.call_id, self._emit, self._pass_key_back
@@ -238,9 +240,12 @@ class Bridge:
         waiting = self._who_waits(leg)
         if waiting is not None:
             waiting.respond(180)
+        elif leg is self.caller and self.agent is not None and leg.audio() is None:
+            self._ringback.start(self.agent)
 
     def on_leg_confirmed(self, leg: Leg) -> None:
         """The dialled side is up: answer who dialled, or dial the customer. Both up: connected."""
+        self._ringback.stop()
         if self._transfer is not None and leg is self._transfer.leg:
             self._transferred(self._transfer)
             return
@@ -282,6 +287,8 @@ class Bridge:
 
     def on_leg_media(self, leg: Leg) -> None:
         """Join what there is to join; the dialled side's early media is for who dialled."""
+        if leg is self.caller:
+            self._ringback.stop()
         waiting = self._who_waits(leg)
         if waiting is not None and leg.is_early() and leg.audio() is not None:
             waiting.respond(183)
@@ -289,6 +296,7 @@ class Bridge:
 
     def on_leg_gone(self, leg: Leg, status: int) -> None:
         """One side is gone: end the other, or try the next route."""
+        self._ringback.stop()
         self._former = [each for each in self._former if each is not leg]
         if self._transfer is not None and leg is self._transfer.leg:
             self._transfer = None

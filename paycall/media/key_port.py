@@ -9,12 +9,12 @@ import numpy as np
 import pjsua2 as pj
 
 from dsp import DtmfDetector
-from paycall.media.endpoint import BRIDGE_RATE_HZ, FRAME_MS
+from paycall.media.endpoint import BRIDGE_RATE_HZ
 from paycall.media.frames import Pcm, read_samples
 from paycall.media.guard import guarded
 from paycall.media.pipeline import OnKey
+from paycall.media.ports import SAMPLES, audio_format
 
-_SAMPLES = BRIDGE_RATE_HZ * FRAME_MS // 1000
 _FRAMES = (
     3  # a detector's call costs much the same for any length; nobody waits for a link code's milliseconds
 )
@@ -29,9 +29,7 @@ class KeyPort(pj.AudioMediaPort):  # type: ignore[misc]
         self._detector: DtmfDetector | None = None
         self._waiting: list[Pcm] = []
         self._samples = 0
-        audio = pj.MediaFormatAudio()
-        audio.init(pj.PJMEDIA_FORMAT_L16, BRIDGE_RATE_HZ, 1, FRAME_MS * 1000, 16)
-        self.createPort("keys", audio)
+        self.createPort("keys", audio_format())
 
     def listen(self, listening: bool) -> None:
         """Begin afresh, or stop."""
@@ -43,7 +41,7 @@ class KeyPort(pj.AudioMediaPort):  # type: ignore[misc]
         detector = self._detector
         if detector is None:
             return
-        self._waiting.append(read_samples(frame, _SAMPLES))
+        self._waiting.append(read_samples(frame, SAMPLES))
         if len(self._waiting) < _FRAMES:
             return
         block, self._waiting = np.concatenate(self._waiting), []

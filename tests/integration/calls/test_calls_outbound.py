@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from paycall.domain.errors import NumberNotAllowedError
@@ -129,10 +130,11 @@ def test_an_operator_dials_and_the_customers_keys_stay_away_from_the_operator(ca
 
 def test_click_to_dial_rings_the_operator_and_then_the_customer(carrier: Carrier) -> None:
     site = carrier.site
-    customer = carrier.answers(code=401)
+    customer = carrier.answers(code=401, ring_ms=1500)
+    operator_rtp = site.add(RtpPort())
     shown = trunk.find("P-Asserted-Identity", NUMBER[1:], 12)
     text = (
-        sipp.agent(free_port())
+        sipp.agent(operator_rtp.port)
         .replace("</action>", shown + "</action>", 1)
         .replace('<Reference variables="', '<Reference variables="12,')
     )
@@ -142,6 +144,9 @@ def test_click_to_dial_rings_the_operator_and_then_the_customer(carrier: Carrier
     site.panel.run(site.panel.hub.dial_out(call_id, site.settings["agent_uri"], NUMBER))
     connected = site.panel.wait("call.connected", call_id=call_id)
     assert connected.agent_uri == site.settings["agent_uri"]
+    ringing = operator_rtp.heard().pcm[:8000].astype(float)
+    spectrum = np.abs(np.fft.rfft(ringing * np.hanning(ringing.size)))
+    assert abs(spectrum.argmax() * 8000 / ringing.size - 425) < 5, "the operator did not hear it ring"
     payment = site.panel.start_capture(call_id, [Field.CARD_NUMBER])
     to_customer = ("127.0.0.1", customer.peer_rtp())
     carrier.rtp.play(Stream().silence(0.2).keys(CARD + "#", 0.06, 0.05).silence(0.2), to_customer)
@@ -201,3 +206,20 @@ def test_a_number_that_the_settings_do_not_allow_is_not_dialled(carrier: Carrier
     )  # fmt: skip
     phone = site.add(sipp.Sipp(refused, free_port(OPERATORS), site.target, service="112", address=OPERATORS))
     assert phone.wait(8.0) == 0, phone.errors()
+
+
+def test_an_operator_who_gives_up_takes_the_call_back(carrier: Carrier) -> None:
+    site = carrier.site
+    ringing = sipp.scenario(
+        "ringing", sipp.receive("INVITE", actions=sipp.KEEP_INVITE), sipp.reply("180 Ringing"),
+        sipp.receive("CANCEL"), sipp.message(sipp.ANSWER_OK),
+        sipp.message(sipp.LATER_ANSWER.format(status="487 Request Terminated")), sipp.receive("ACK"),
+    )  # fmt: skip
+    customer = carrier.plays(ringing)
+    operator = site.add(sipp.Sipp(sipp.agent(free_port(), hold_ms=800), site.agent_port))
+    time.sleep(0.3)
+    call_id = new_id("call")
+    site.panel.run(site.panel.hub.dial_out(call_id, site.settings["agent_uri"], NUMBER))
+    assert site.panel.wait("call.ended", call_id=call_id).reason == "agent-hung-up"
+    assert customer.wait(5.0) == 0, customer.errors()
+    assert operator.wait(5.0) == 0, operator.errors()
