@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test lint bench bench-dsp bench-media bench-vault bench-panel demo lock soak screenshots clean
+.PHONY: help run install test lint bench bench-dsp bench-media bench-vault bench-panel demo lock peers soak screenshots clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | column -t -s- -l2
@@ -49,6 +49,11 @@ lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 	$(BIN)/lint-imports
 
 bench: bench-dsp bench-media bench-vault bench-panel ## all benchmarks; tables, docs/benchmarks.md, build/bench/*.json
+
+bench-media: peers
+
+peers: install
+	@sh scripts/system-tools.sh bench
 
 bench-dsp bench-media bench-vault bench-panel: bench-%: install
 	@mkdir -p build/bench
