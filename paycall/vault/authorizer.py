@@ -233,7 +233,7 @@ class Authorizer:
                 attempt.state if attempt.reversal is None else f"{attempt.state}, reversal {attempt.reversal}"
             )
             entry = Entry(actor.role, "authorize", attempt.attempt_id, result, actor.source)
-            self._store.note(connection, entry, self._clock.now())
             stands = self._store.attempt(connection, attempt.attempt_id) or attempt
+            self._store.note(connection, entry, self._clock.now())  # last: others wait here for the commit
         _log.info("attempt", attempt_id=attempt.attempt_id, state=stands.state, acquirer=attempt.acquirer)
         return stands

@@ -35,6 +35,7 @@ _log = structlog.get_logger(__name__)
 _STOP_LIMIT_S = 10.0
 _UPKEEP_PAUSE_S = 5.0
 _FORGET_PAUSE_S = 0.5
+_CHECKPOINT_PAUSE_S = 1.0
 
 
 class Services:
@@ -99,6 +100,9 @@ class Services:
             asyncio.create_task(_for_ever(self._upkeep, _UPKEEP_PAUSE_S)),
             asyncio.create_task(_for_ever(self._forget, _FORGET_PAUSE_S)),
             asyncio.create_task(_for_ever(partial(asyncio.to_thread, self.tell_audit_head), TELL_HEAD_S)),
+            asyncio.create_task(
+                _for_ever(partial(asyncio.to_thread, self.store.checkpoint), _CHECKPOINT_PAUSE_S)
+            ),
         ]
 
     async def stop(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -78,6 +78,8 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
         "busy_timeout=5000",
         "secure_delete=ON",  # what is deleted is overwritten
         "temp_store=MEMORY",
+        # `checkpoint` does it beside the commits, one in a hundred of which would have to wait for it otherwise.
+        "wal_autocheckpoint=20000",
     ):
         connection.execute(f"PRAGMA {pragma}")
 
@@ -139,6 +141,12 @@ class Store:
         while isinstance(pool, sa.QueuePool) and pool.checkedout() and time.monotonic() < give_up_at:
             time.sleep(0.01)  # work whose task was cancelled goes on to the end of its transaction
         self.engine.dispose()
+
+    def checkpoint(self) -> None:
+        """Move what SQLite has committed from its journal into the database file; no writer waits for it."""
+        if self.engine.dialect.name == "sqlite":
+            with closing(self.engine.raw_connection()) as connection:
+                connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").close()
 
     def reading(self) -> AbstractContextManager[sa.Connection]:
         """For what changes nothing, and waits for no writer."""
