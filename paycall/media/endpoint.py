@@ -86,7 +86,7 @@ class _Account(pj.Account):  # type: ignore[misc]
 
     @guarded
     def onIncomingSubscribe(self, prm: pj.OnIncomingSubscribeParam) -> None:
-        prm.code = pj.PJSIP_SC_METHOD_NOT_ALLOWED
+        prm.code, prm.reason = pj.PJSIP_SC_METHOD_NOT_ALLOWED, "Method Not Allowed"
 
     @guarded
     def onRegState(self, prm: pj.OnRegStateParam) -> None:
