@@ -20,7 +20,7 @@ from gateway_adapters.sandbox import page
 from gateway_adapters.sandbox.iso8583_host import Iso8583Host
 from gateway_adapters.sandbox.ledger import Ledger
 from gateway_adapters.sandbox.rules import Rules
-from gateway_adapters.sandbox.simulation import TRANSPORT, Refused, Simulator
+from gateway_adapters.sandbox.simulation import TRANSPORT, KeyInUseError, Refused, Simulator
 from gateway_adapters.sandbox.wires import adyen, checkout_com, generic, native, stripe
 
 
@@ -79,6 +79,7 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(KeyInUseError, _in_use)
     for wire in (native, stripe, adyen, checkout_com, generic, page):
         app.include_router(wire.router)
     app.add_api_route("/health", _health, methods=["GET"])
@@ -101,6 +102,10 @@ async def _invalid(_request: Request, _details: Exception) -> Response:
 
 async def _refused(_request: Request, error: Exception) -> Response:
     return error.response if isinstance(error, Refused) else Response(status_code=500)
+
+
+async def _in_use(_request: Request, _error: Exception) -> Response:
+    return JSONResponse({"code": "idempotency-key-in-use"}, 409)
 
 
 async def _http_error(_request: Request, error: Exception) -> Response:

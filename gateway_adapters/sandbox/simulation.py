@@ -210,9 +210,13 @@ class Simulator:
         ------
         KeyReusedError
             If the key came with another operation.
+        KeyInUseError
+            If a request with it is being worked on.
         Refused
             With the answer that a fault gives instead.
         """
+        if key in self._in_use:
+            raise KeyInUseError
         fingerprint = self._hash(json.dumps(what))
         replay = self.ledger.replay(key, fingerprint)
         if replay is not None:

@@ -26,11 +26,11 @@ from paycall.domain.secret import Secret
 
 _INTENTS = "/v1/payment_intents"
 _PAGE = 100
-_MOST_PAGES = 20
+_MOST_PAGES = 50
 # Idempotency keys are removed after 24 hours at the earliest (docs.stripe.com/api/idempotent_requests).
 _KEY_LIFE_S = 86_400
 # An intent of ours is created while its attempt may be sent: within five minutes, and what two clocks differ by.
-_BEFORE, _AFTER = timedelta(minutes=5), timedelta(minutes=15)
+_BEFORE, _AFTER = timedelta(minutes=2), timedelta(minutes=7)
 
 
 class StripeAcquirer:

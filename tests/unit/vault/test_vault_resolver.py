@@ -1,0 +1,188 @@
+"""The resolver: rows that ended meanwhile are left alone, a dead acquirer delays no other, one vault a database."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from gateway_adapters.registry import make_acquirer
+from paycall.domain.authorization import AuthorizationRequest, AuthorizationResult, OperationResult
+from paycall.domain.card_ports import Card
+from paycall.domain.errors import NotSentError, SettingsError
+from paycall.domain.ids import new_id
+from paycall.domain.money import Money
+from paycall.settings import SiteSettings
+from paycall.vault.app import create_apps
+from paycall.vault.store import Store
+from tests.fakes.fake_acquirer import FakeAcquirer
+from tests.fakes.vault_harness import Client, VaultHarness
+
+
+class Busy(FakeAcquirer):
+    """Turns the first request of each key away after a while, as with "too many requests", and takes the next."""
+
+    after_s = 0.0
+
+    async def authorize(self, request: AuthorizationRequest, card: Card) -> AuthorizationResult:
+        await self._first(request.attempt_id)
+        return await super().authorize(request, card)
+
+    async def refund(self, key: str, acquirer_reference: str, money: Money) -> OperationResult:
+        await self._first(key)
+        return await super().refund(key, acquirer_reference, money)
+
+    async def _first(self, key: str) -> None:
+        if self.after_s and f"turned away {key}" not in self.calls:
+            self.calls.append(f"turned away {key}")
+            await asyncio.sleep(self.after_s)
+            raise NotSentError
+
+
+@pytest.fixture
+def slow_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The resolver's rows are some hundredths of a second old when it looks at them."""
+    read = Store.operations_due
+
+    def slowly(self: Store, *args: Any) -> Any:
+        rows = read(self, *args)
+        time.sleep(0.05)
+        return rows
+
+    monkeypatch.setattr(Store, "operations_due", slowly)
+
+
+@pytest.mark.usefixtures("slow_reads")
+def test_what_was_told_as_not_sent_is_not_sent_afterwards(vault: VaultHarness) -> None:
+    acquirer = Busy()
+    vault.acquirer = acquirer
+
+    async def turned_away(client: Client, attempt_id: str, after_s: float) -> None:
+        acquirer.after_s = after_s
+        payment_id, token = await client.capture()
+        lost = new_id("att")
+        answers = await asyncio.gather(
+            client.authorize(payment_id, token, lost),
+            client.operate(attempt_id, "refund", amount_minor=100, currency="EUR"),
+        )
+        assert {answer.json()["code"] for answer in answers} == {"not-sent"}
+        assert lost not in acquirer.ledger
+
+    async def main() -> None:
+        async with vault.running() as client:
+            payment_id, token = await client.capture()
+            attempt_id = new_id("att")
+            await client.authorize(payment_id, token, attempt_id)
+            await client.operate(attempt_id, "settle")
+            for number in range(8):
+                await turned_away(client, attempt_id, 0.5 + number * 0.03)
+            await asyncio.sleep(0.5)
+        assert acquirer.ledger[attempt_id].refunded_minor == 0
+        assert len(acquirer.ledger) == 1
+
+    asyncio.run(main())
+
+
+def test_a_dead_acquirer_delays_no_other(vault: VaultHarness) -> None:
+    dead = FakeAcquirer(name="iso8583", script=["lost-answer"] * 200)
+
+    async def never(*_: Any) -> None:
+        await asyncio.sleep(60)
+
+    dead.look_up = never  # type: ignore[assignment,method-assign]
+    vault.others = {"iso8583": dead}
+    routes = [{"acquirer": "iso8583", "at_most_minor": 1000}, {"acquirer": "sandbox"}]
+    vault.changes = {"acquirer_timeout_s": 3.0, "routes": routes}
+    vault.acquirer.script = ["lost-answer"]
+
+    async def lost(client: Client, amount_minor: int) -> str:
+        payment_id, token = await client.capture()
+        attempt_id = new_id("att")
+        answer = await client.authorize(payment_id, token, attempt_id, amount_minor=amount_minor)
+        assert answer.json()["outcome"] == "unknown"
+        return attempt_id
+
+    async def main() -> None:
+        async with vault.running() as client:
+            await asyncio.gather(*(lost(client, 900) for _ in range(40)))
+            await asyncio.sleep(0.5)
+            attempt_id = await lost(client, 4200)
+            await client.until(attempt_id, lambda body: body["outcome"] == "approved", limit_s=2.5)
+
+    asyncio.run(main())
+
+
+def test_an_operation_id_that_is_under_way_is_for_one_request_only(vault: VaultHarness) -> None:
+    acquirer = Busy()
+    vault.acquirer = acquirer
+
+    async def main() -> None:
+        async with vault.running() as client:
+            acquirer.after_s = 0.0
+            payment_id, token = await client.capture()
+            attempt_id, operation_id = new_id("att"), new_id("op")
+            await client.authorize(payment_id, token, attempt_id)
+            await client.operate(attempt_id, "settle")
+            acquirer.after_s = 0.3
+            one, same, other = await asyncio.gather(
+                *(
+                    client.operate(attempt_id, "refund", operation_id, amount_minor=minor, currency="EUR")
+                    for minor in (100, 100, 3000)
+                )
+            )
+            assert one.json() == same.json()
+            assert other.json()["code"] == "wrong-state"
+
+    asyncio.run(main())
+
+
+def test_a_second_vault_on_the_same_database_is_refused(vault: VaultHarness) -> None:
+    async def main() -> None:
+        async with vault.running():
+            with pytest.raises(SettingsError, match="another vault works on this database"):
+                async with vault.running():
+                    pass
+        async with vault.running():
+            pass
+
+    asyncio.run(main())
+
+
+def test_a_webhook_that_was_faster_is_what_is_told(vault: VaultHarness) -> None:
+    vault.acquirer.script = ["hang"]
+
+    async def main() -> None:
+        async with vault.running() as client:
+            payment_id, token = await client.capture()
+            attempt_id = new_id("att")
+            asking = asyncio.create_task(client.authorize(payment_id, token, attempt_id))
+            async with asyncio.timeout(5):
+                while not vault.acquirer.calls:
+                    await asyncio.sleep(0.01)
+            with client.apps.services.store.begin() as connection:  # what a webhook writes
+                connection.execute(
+                    sa.text("UPDATE attempts SET state = 'reversed', reversal = 'done', next_try_at = NULL")
+                )
+            vault.acquirer.release.set()
+            assert (await asking).json()["outcome"] == "reversed"
+
+    asyncio.run(main())
+
+
+def test_a_live_site_needs_adyens_webhooks(vault: VaultHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    table: dict[str, Any] = {"api_key": "key", "merchant_account": "Shop"}
+    vault.changes = {"acquirer": "adyen", "acquirers": {"adyen": table}}
+    made: list[Any] = []
+
+    def make(*args: Any) -> Any:
+        made.append(make_acquirer(*args))
+        return made[-1]
+
+    monkeypatch.setattr("paycall.vault.app.make_acquirer", make)
+    with pytest.raises(SettingsError, match="webhook_hmac_key: a live site cannot do without"):
+        create_apps(vault.settings, SiteSettings(mode="live"))
+    for acquirer in made:
+        asyncio.run(acquirer.aclose())
