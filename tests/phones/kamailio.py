@@ -49,9 +49,10 @@ class Kamailio:
             start_new_session=True,
         )
         try:
-            until(lambda: sip_answers("127.0.0.1", self.port), 10.0, "Kamailio")
+            until(lambda: sip_answers("127.0.0.1", self.port), 30.0, "Kamailio")
         except AssertionError:
             sys.stderr.write(self.log()[-4000:])
+            self.close()
             raise
 
     def list_cells(self, cells: list[tuple[str, int]]) -> None:

@@ -25,14 +25,15 @@ PASSWORD = "right-horse"
 @pytest.fixture(scope="module")
 def desk() -> Iterator[tuple[Site, Kamailio, int]]:
     """A cell that rings anna at the operators' instance, and the port of its second route and trunk."""
-    port, second_port = free_port(), free_port()
+    port, second_port, carrier_port = free_port(), free_port(), free_port()
     with Site(
         agent_uri=f"sip:anna@127.0.0.1:{port}",
         fallback_uris=[f"sip:second@127.0.0.1:{second_port}"],
         operator_networks=[f"127.0.0.1:{port}"],
         operator_header_from=["agent"],
-        trunk={"uri": f"sip:127.0.0.1:{second_port}"},
+        trunk={"uri": f"sip:127.0.0.1:{second_port}", "outbound_proxy": f"sip:127.0.0.1:{carrier_port}"},
     ) as site:
+        carrier = Kamailio(site, port=carrier_port)
         operators = Kamailio(site, "operators", port=port)
         texts.write_phones(operators.folder, {"anna": texts.ha1("anna", "paycall", PASSWORD)})
         operators.command("htable.reload", "phones")
@@ -40,6 +41,7 @@ def desk() -> Iterator[tuple[Site, Kamailio, int]]:
             yield site, operators, second_port
         finally:
             operators.close()
+            carrier.close()
 
 
 def phone(operators: Kamailio, password: str) -> Baresip:
@@ -94,6 +96,7 @@ def test_a_phone_that_registered_is_rung_and_hears_no_key(desk: tuple[Site, Kama
 
 
 def test_a_phone_that_registered_dials_a_customer(desk: tuple[Site, Kamailio, int]) -> None:
+    """Phone, operators' instance, cell, carrier's instance as outbound proxy, customer."""
     site, operators, trunk_port = desk
     rtp = site.add(RtpPort())
     site.add(sipp.Sipp(sipp.agent(rtp.port), trunk_port))

@@ -9,14 +9,17 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 import dsp
-from paycall.demo.stack import start_stack
+from paycall.demo.cards import APPROVED
 from paycall.health import sip_answers
 from paycall.media.status import read_status
 from tests.phones import sipp
 from tests.phones.baresip import Baresip
+from tests.phones.capture import spandsp_keys
+from tests.phones.desk import desk
 from tests.phones.kamailio import Kamailio
 from tests.phones.rtp import RtpPort, free_port
 from tests.phones.scripted import phones
@@ -127,24 +130,32 @@ def test_a_phone_s_password_is_shown_once_and_not_kept(tmp_path: Path) -> None:
     assert paycall(config, "--remove-phone", "anna")[0] == 1
 
 
-def test_serve_puts_it_in_front_and_starts_it_again_when_it_dies(tmp_path: Path) -> None:
+def test_serve_puts_it_in_front_and_a_payment_goes_on_while_it_dies(tmp_path: Path) -> None:
     port = free_port(count=2)
-    stack = start_stack(tmp_path, 2, f"[kamailio]\ncarrier_port = {port}\n")
-    try:
-        assert f"sip:anything@127.0.0.1:{port} " in (tmp_path / "serve.out").read_text()
-        with phones(stack) as both:
-            both.call(f"sip:shop@127.0.0.1:{port}")
-            main = next(
-                child for child in psutil.Process(stack.process.pid).children() if child.name() == "kamailio"
-            )
-            workers = main.children()
-            main.kill()
-            psutil.wait_procs([*workers, main], timeout=5)
-            assert not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in workers), (
-                "its workers would keep the port"
-            )
-            until(lambda: sip_answers("127.0.0.1", port), 10.0, "Kamailio that is back")
-            assert both.ended() == [False, False]
-    finally:
-        assert stack.stop() == 0
+    with desk(2, f"[kamailio]\ncarrier_port = {port}\n") as seat, phones(seat.stack) as both:
+        stack = seat.stack
+        assert f"sip:anything@127.0.0.1:{port} " in (stack.folder / "serve.out").read_text()
+        both.call(f"sip:shop@127.0.0.1:{port}")
+        both.say("caller-hello")
+        payment_id = seat.pay(seat.call())
+        both.key(f"{APPROVED.number}#{APPROVED.expiry}")
+        assert stack.process is not None
+        children = psutil.Process(stack.process.pid).children()
+        main = next(child for child in children if child.name() == "kamailio")
+        workers = main.children()
+        main.kill()
+        both.key(APPROVED.security_code)
+        seat.payment(payment_id, "ready")
+        seat.post(f"/payments/{payment_id}/authorize")
+        seat.payment(payment_id, "settled")
+        psutil.wait_procs([*workers, main], timeout=5)
+        left = [each for each in workers if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+        assert left == [], "its workers would keep the port"
+        until(lambda: sip_answers("127.0.0.1", port), 10.0, "Kamailio that is back")
+        assert both.ended() == [False, False]
+        heard = both.agent_heard(tmp_path)
+        assert np.abs(heard.astype(int)).max() > 500
+        assert (dsp.detect(heard), spandsp_keys(heard)) == ([], "")
+        said = (stack.var / "log" / "kamailio-carrier.log").read_text()
+        assert APPROVED.number not in said
     assert not sip_answers("127.0.0.1", port)
