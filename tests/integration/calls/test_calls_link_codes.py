@@ -40,7 +40,7 @@ def test_a_code_is_seen_as_events_and_as_tones_outside_and_in_a_capture(site: Si
     assert [keyed(site, call, count).link_id for count in (1, 2, 3, 4)] == links
     assert call.caller_heard().events == []
     # and none of it is of the card
-    call.caller_plays(Stream().silence(0.1).keys(CARD + "#", 0.06, 0.05).silence(0.2))
+    call.caller_plays(Stream().silence(0.1).keys(CARD + "#", 0.08, 0.07).silence(0.3))
     site.panel.wait("capture.completed", call_id=call.call_id)
     assert site.vault.values(payment) == {Field.CARD_NUMBER: CARD}
 

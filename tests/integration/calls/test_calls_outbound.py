@@ -149,7 +149,7 @@ def test_click_to_dial_rings_the_operator_and_then_the_customer(carrier: Carrier
     assert abs(spectrum.argmax() * 8000 / ringing.size - 425) < 5, "the operator did not hear it ring"
     payment = site.panel.start_capture(call_id, [Field.CARD_NUMBER])
     to_customer = ("127.0.0.1", customer.peer_rtp())
-    carrier.rtp.play(Stream().silence(0.2).keys(CARD + "#", 0.06, 0.05).silence(0.2), to_customer)
+    carrier.rtp.play(Stream().silence(0.2).keys(CARD + "#", 0.08, 0.07).silence(0.3), to_customer)
     site.panel.wait("capture.completed", call_id=call_id)
     assert site.vault.values(payment) == {Field.CARD_NUMBER: CARD}
     site.panel.run(site.panel.hub.hang_up(call_id))
