@@ -12,17 +12,19 @@ from importlib.metadata import version
 from pathlib import Path
 
 from fastapi import APIRouter, Depends, FastAPI
+from fastapi.routing import APIRoute
 from starlette.staticfiles import StaticFiles
 
 from paycall.metrics import new_registry
 from paycall.panel import problems
-from paycall.panel.access import gate
+from paycall.panel.access import ACCESS, gate
 from paycall.panel.dependencies import PanelDependencies
 from paycall.panel.headers import RequestGuard, SecurityHeaders
 from paycall.panel.live import LiveCaptures
 from paycall.panel.metrics import PanelMetrics, PanelState
 from paycall.panel.pages import page_handlers
 from paycall.panel.rate_limit import RateLimit
+from paycall.panel.roles import SCOPES
 from paycall.panel.routes import (
     account,
     audit,
@@ -95,6 +97,7 @@ def create_app(deps: PanelDependencies) -> FastAPI:
         lifespan=_lifespan(context, services),
     )
     app.state.context = context
+    app.state.scopes = _scopes()
     app.state.services = services
     app.state.handle_event = services.events.handle
     app.state.close_streams = context.stream.close
@@ -110,6 +113,16 @@ def create_app(deps: PanelDependencies) -> FastAPI:
     app.add_middleware(RequestGuard)
     app.add_middleware(SecurityHeaders, frame_ancestors=deps.settings.frame_ancestors)
     return app
+
+
+def _scopes() -> dict[str, list[str]]:
+    """By the id of an operation that is not open to everybody: the scopes that open it to a program."""
+    routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    return {
+        route.unique_id: [scope.value for scope, gives in SCOPES.items() if needed in gives]
+        for route in routes
+        if (needed := ACCESS[route.name]) is not None
+    }
 
 
 def _lifespan(context: Context, services: Services) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

@@ -136,10 +136,10 @@ class CreatePayment(Request):
     ``caller_language`` is that of what the caller is told, where the site has prompts; empty: the site's.
     """
 
-    amount_minor: Amount
-    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
-    reference: Text = ""
-    description: Text = ""
+    amount_minor: Amount = Field(examples=[1999])
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = Field(examples=["EUR"])
+    reference: Text = Field(default="", examples=["INV-2041"])
+    description: Text = Field(default="", examples=["Two tickets"])
     fields: Annotated[tuple[CardField, ...], Field(min_length=1, max_length=4)] = DEFAULT_FIELDS
     caller_language: Literal["", "en", "ru", "uk", "hu"] = ""
 
@@ -159,7 +159,9 @@ class DialOut(Request):
 class TakeFields(Request):
     """Fields to ask the caller for (again)."""
 
-    fields: Annotated[tuple[CardField, ...], Field(min_length=1, max_length=4)]
+    fields: Annotated[tuple[CardField, ...], Field(min_length=1, max_length=4)] = Field(
+        examples=[["security-code"]]
+    )
 
 
 class Authorize(Request):
@@ -171,7 +173,14 @@ class Authorize(Request):
 class Refund(Request):
     """``amount_minor`` left out gives back all that is left."""
 
-    amount_minor: Amount | None = None
+    amount_minor: Amount | None = Field(default=None, examples=[500])
+
+
+class Review(Request):
+    """What people found: an authorization ``approved`` or ``reversed``, an operation ``done`` or ``failed``."""
+
+    verdict: Literal["approved", "reversed", "done", "failed"]
+    acquirer_reference: Text = Field(default="", description="the acquirer's name of what it approved")
 
 
 class Operator(Answer):
@@ -377,6 +386,9 @@ class Payment(Answer):
         description="a late approval is voided then, unless it is settled"
     )
     actions: list[str]
+    needs_review: Literal["authorization", "settle", "void", "refund"] | None = Field(
+        description="what nobody but people can find out, with the acquirer's own tool"
+    )
     next_steps: list[Step]
     created_at: datetime
     updated_at: datetime

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse
-from fastapi.routing import APIRoute
 
-from paycall.panel.access import ACCESS
 from paycall.panel.pages import Page, language_of, render, site_name
 from paycall.panel.problems import describe
-from paycall.panel.roles import SCOPES
 from paycall.panel.schemas import Health
 
 router = APIRouter(tags=["about"])
@@ -27,6 +25,7 @@ class Endpoint:
     path: str
     summary: str
     description: str
+    example: str
     answers: tuple[tuple[str, str], ...]
 
 
@@ -68,12 +67,19 @@ def docs(request: Request) -> HTMLResponse:
 
 
 def _document(request: Request) -> dict[str, Any]:
-    scopes: dict[str, list[str]] = {}
-    for route in request.app.routes:
-        needed = ACCESS.get(getattr(route, "name", ""))
-        if isinstance(route, APIRoute) and needed is not None:
-            scopes[route.unique_id] = [scope.value for scope, gives in SCOPES.items() if needed in gives]
-    return describe(copy.deepcopy(request.app.openapi()), scopes)
+    return describe(copy.deepcopy(request.app.openapi()), request.app.state.scopes)
+
+
+def _example(document: dict[str, Any], operation: dict[str, Any]) -> str:
+    """A body that could be sent, of the examples that the fields have; "" where they have none."""
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+    kinds = [content.get("schema", {}), *content.get("schema", {}).get("anyOf", [])]
+    named = [kind["$ref"].rpartition("/")[2] for kind in kinds if "$ref" in kind]
+    if not named:
+        return ""
+    fields = document["components"]["schemas"][named[0]].get("properties", {})
+    body = {name: field["examples"][0] for name, field in fields.items() if field.get("examples")}
+    return json.dumps(body, ensure_ascii=False) if body else ""
 
 
 def _groups(document: dict[str, Any]) -> tuple[tuple[str, tuple[Endpoint, ...]], ...]:
@@ -82,7 +88,12 @@ def _groups(document: dict[str, Any]) -> tuple[tuple[str, tuple[Endpoint, ...]],
         for method, operation in methods.items():
             answers = tuple((code, answer["description"]) for code, answer in operation["responses"].items())
             endpoint = Endpoint(
-                method.upper(), path, operation["summary"], operation.get("description", ""), answers
+                method.upper(),
+                path,
+                operation["summary"],
+                operation.get("description", ""),
+                _example(document, operation),
+                answers,
             )
             found.setdefault(operation.get("tags", [""])[0], []).append(endpoint)
     return tuple((tag, tuple(endpoints)) for tag, endpoints in found.items())
