@@ -30,7 +30,6 @@ class Call:
         self.agent = site.add(
             sipp.Sipp(agent_scenario or sipp.agent(self.agent_rtp.port, **(agent or {})), site.agent_port)
         )
-        time.sleep(0.3)
         self.started = time.monotonic()
         self.mark = len(site.panel.events) if site.panel is not None else 0
         self.caller = site.add(

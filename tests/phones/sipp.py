@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import tempfile
 import time
 from pathlib import Path
+
+import psutil
 
 from tests.phones.rtp import free_port
 
@@ -281,6 +284,18 @@ class Sipp:
             command.append(target)
         self._output = (folder / "output").open("wb")
         self.process = subprocess.Popen(command, cwd=folder, stdout=self._output, stderr=subprocess.STDOUT)
+        if target is None:
+            self._await_port(port)
+
+    def _await_port(self, port: int, timeout_s: float = 10.0) -> None:
+        """Until the phone listens: a call that comes before finds nobody, and ends at once."""
+        end = time.monotonic() + timeout_s
+        while time.monotonic() < end and self.process.poll() is None:
+            with contextlib.suppress(psutil.Error):
+                found = psutil.Process(self.process.pid).net_connections("inet")
+                if any(connection.laddr.port == port for connection in found):
+                    return
+            time.sleep(0.02)
 
     def peer_rtp(self, timeout_s: float = 10.0) -> int:
         """The other side's RTP port, once its SDP has come."""
