@@ -54,6 +54,7 @@ class AuthorizationResult:
     characters, ``avs_result`` and ``code_result`` the raw answers on address and security code.
     ``decline`` is given exactly when the outcome is declined. ``approved_currency`` is the currency of
     ``approved_minor`` where the answer names one: an approval in another than was asked for is not understood.
+    ``needs_review``: nobody but people can find out what became of it.
     """
 
     outcome: Outcome
@@ -65,6 +66,7 @@ class AuthorizationResult:
     decline: Decline | None = None
     approved_minor: int | None = None
     approved_currency: str | None = None
+    needs_review: bool = False
 
     def __post_init__(self) -> None:
         if (self.decline is not None) != (self.outcome is Outcome.DECLINED):
@@ -73,11 +75,15 @@ class AuthorizationResult:
 
 @dataclass(frozen=True)
 class OperationResult:
-    """What an acquirer answered to a settle, void, refund or reversal; ``raw_code`` is its own word."""
+    """What an acquirer answered to a settle, void, refund or reversal; ``raw_code`` is its own word.
+
+    ``needs_review``: nobody but people can find it out.
+    """
 
     outcome: OperationOutcome
     acquirer_reference: str | None = None
     raw_code: str | None = None
+    needs_review: bool = False
 
 
 @dataclass(frozen=True)

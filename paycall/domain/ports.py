@@ -131,6 +131,15 @@ class PaymentVault(Protocol):
     async def refund(self, operation_id: str, attempt_id: str, money: Money) -> OperationResult:
         """Give an amount back."""
 
+    async def close_by_hand(self, subject: str, verdict: str, acquirer_reference: str | None) -> None:
+        """Write down what people found of an attempt (approved, reversed) or operation (done, failed).
+
+        Raises
+        ------
+        StateError
+            If it does not wait for people.
+        """
+
     async def drop(self, payment_id: str) -> None:
         """The payment is over: forget its security code now, its card by the site's retention."""
 

@@ -72,6 +72,7 @@ ACCESS: dict[str, Permission | None] = {
     "settle_payment": _P.SETTLE,
     "void_payment": _P.VOID,
     "refund_payment": _P.REFUND,
+    "review_payment": _P.REVIEW,
     "follow_events": _P.SEE_CALLS,
     "board_page": _P.SEE_CALLS,
     "board_fragment": _P.SEE_CALLS,

@@ -19,6 +19,7 @@ class Permission(StrEnum):
     SETTLE = "settle"
     VOID = "void"
     REFUND = "refund"
+    REVIEW = "review"
     SEE_ALL = "see-all"
     SEE_REPORTS = "see-reports"
     EXPORT = "export"
@@ -39,7 +40,7 @@ class Role(StrEnum):
 
 _P = Permission
 _OPERATOR = frozenset({_P.SEE_CALLS, _P.SEE_PAYMENTS, _P.TAKE_PAYMENTS, _P.SETTLE, _P.VOID, _P.OWN_ACCOUNT})
-_SUPERVISOR = _OPERATOR | {_P.REFUND, _P.SEE_ALL, _P.SEE_REPORTS, _P.EXPORT}
+_SUPERVISOR = _OPERATOR | {_P.REFUND, _P.REVIEW, _P.SEE_ALL, _P.SEE_REPORTS, _P.EXPORT}
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.OPERATOR: _OPERATOR,

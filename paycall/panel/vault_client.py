@@ -133,6 +133,11 @@ class HttpPaymentVault:
         """Give an amount back."""
         return await self._operate("refund", operation_id, attempt_id, money)
 
+    async def close_by_hand(self, subject: str, verdict: str, acquirer_reference: str | None) -> None:
+        """Write down what people found."""
+        body = {"verdict": verdict, "acquirer_reference": acquirer_reference}
+        await self._ask("POST", f"/v1/reviews/{subject}", body)
+
     async def drop(self, payment_id: str) -> None:
         """The payment is over."""
         await self._ask("DELETE", f"/v1/payments/{payment_id}")
@@ -159,7 +164,10 @@ class HttpPaymentVault:
         data = await self._ask("POST", f"/v1/authorizations/{attempt_id}/{kind}", body, _PATIENT_S)
         try:
             return OperationResult(
-                OperationOutcome(data["outcome"]), data.get("acquirer_reference"), data.get("raw_code")
+                OperationOutcome(data["outcome"]),
+                data.get("acquirer_reference"),
+                data.get("raw_code"),
+                needs_review=data.get("needs_review") is True,
             )
         except (KeyError, ValueError):
             raise VaultUnavailableError("the vault's answer was not understood") from None
@@ -212,6 +220,7 @@ def _result(data: Mapping[str, Any]) -> AuthorizationResult:
             code_result=data.get("code_result"),
             approved_minor=data.get("approved_minor"),
             decline=decline_from_json(data["decline"]) if data.get("decline") else None,
+            needs_review=data.get("needs_review") is True,
         )
     except (KeyError, ValueError, TypeError):
         raise VaultUnavailableError("the vault's answer was not understood") from None

@@ -110,6 +110,7 @@ ATTEMPT_ERRORS: dict[str, str] = {
     "security-code-gone": N_("The security code is no longer there. Ask the caller to key it again."),
     "not-found": N_("The vault does not have this card any more. Take the card again."),
     "wrong-state": N_("The vault could not charge this card. Take the card again."),
+    "needs-review": N_("Nobody but people can find it out: look at the acquirer's own tool"),
 }
 OPERATION_KINDS: dict[str, str] = {"settle": N_("Settlement"), "void": N_("Void"), "refund": N_("Refund")}
 # Said when it fails at once, and when the acquirer takes back later what it had confirmed.
@@ -208,6 +209,8 @@ STORY: dict[str, str] = {
     "refunded": N_("Refunded"),
     "partly_refunded": N_("Partly refunded"),
     "refund_failed": N_("Refund failed"),
+    "needs_review": N_("Nobody but people can find it out: look at the acquirer's own tool"),
+    "closed_by_hand": N_("Closed by hand"),
 }
 AUDIT_ACTIONS: dict[str, str] = {
     "sign-in": N_("Sign-in"),

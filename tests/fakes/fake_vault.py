@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from paycall.domain.authorization import (
@@ -22,6 +22,7 @@ from paycall.domain.errors import (
     NotFoundError,
     NotSentError,
     SecurityCodeGoneError,
+    StateError,
     VaultUnavailableError,
 )
 from paycall.domain.fields import Field
@@ -75,6 +76,8 @@ class FakeVault:
         self.gate: asyncio.Event | None = None
         self.retry: CardRetry | None = None
         self.operation_outcome = OperationOutcome.DONE
+        self.needs_review = False
+        self.closed: list[tuple[str, str, str | None]] = []
 
     def store(self, payment_id: str, name: Field, value: str) -> str:
         card = self.cards.get(payment_id)
@@ -156,7 +159,9 @@ class FakeVault:
 
     async def attempt(self, attempt_id: str) -> AuthorizationResult | None:
         self._check()
-        return self.attempts.get(attempt_id)
+        known = self.attempts.get(attempt_id)
+        waits = self.needs_review and known is not None and known.outcome is Outcome.UNKNOWN
+        return replace(known, needs_review=True) if known is not None and waits else known
 
     async def settle(self, operation_id: str, attempt_id: str, money: Money) -> OperationResult:
         return self._operate(operation_id, "settle", money.amount_minor)
@@ -171,7 +176,18 @@ class FakeVault:
         self._check()
         if self.operation_outcome is OperationOutcome.DONE:
             self.operations[operation_id] = (kind, amount_minor)
-        return OperationResult(self.operation_outcome, "sbx_op", "ok")
+        waits = self.needs_review and self.operation_outcome is OperationOutcome.PENDING
+        return OperationResult(self.operation_outcome, "sbx_op", "ok", needs_review=waits)
+
+    async def close_by_hand(self, subject: str, verdict: str, acquirer_reference: str | None) -> None:
+        self._check()
+        if not self.needs_review:
+            raise StateError
+        self.closed.append((subject, verdict, acquirer_reference))
+        if subject in self.attempts:
+            self.resolve(subject, Outcome(verdict))
+        else:
+            self.operation_outcome = OperationOutcome(verdict)
 
     async def drop(self, payment_id: str) -> None:
         self._check()

@@ -14,7 +14,7 @@ from paycall.domain.payment import PaymentState
 from paycall.panel.access import InContext, SignedIn
 from paycall.panel.roles import Principal
 from paycall.panel.routes.calls import PROBLEMS
-from paycall.panel.schemas import Authorize, Id, Payment, Payments, Refund, TakeFields
+from paycall.panel.schemas import Authorize, Id, Payment, Payments, Refund, Review, TakeFields
 from paycall.panel.services.context import Context
 from paycall.panel.services.services import InServices
 from paycall.panel.services.views import localise_payment
@@ -122,6 +122,15 @@ async def refund_payment(
     """Give back an amount, or all that is left."""
     amount = body.amount_minor if body is not None else None
     await services.operations.request(payment_id, "refund", principal, amount)
+    return await _shown(context, payment_id, principal)
+
+
+@router.post("/payments/{payment_id}/review", name="review_payment", status_code=202)
+async def review_payment(
+    payment_id: Id, principal: SignedIn, context: InContext, services: InServices, body: Review
+) -> Payment:
+    """Close what ``needs_review``, as you found it in the acquirer's own tool."""
+    await services.reviews.close(payment_id, principal, body.verdict, body.acquirer_reference or None)
     return await _shown(context, payment_id, principal)
 
 

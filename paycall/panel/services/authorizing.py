@@ -35,8 +35,8 @@ from paycall.panel.roles import Principal
 from paycall.panel.services.captures import CaptureService
 from paycall.panel.services.context import Context
 from paycall.panel.services.operations import OperationService
-from paycall.panel.services.records import call_of, latest_attempt, move, payment_for_change
-from paycall.panel.services.views import may_authorize
+from paycall.panel.services.records import call_of, latest_attempt, move, payment_for_change, tell
+from paycall.panel.services.views import NEEDS_REVIEW, may_authorize
 from paycall.panel.services.visibility import payment_for
 from paycall.store.tables import AttemptRow, PaymentRow
 
@@ -164,6 +164,12 @@ class AuthorizationService:
         """Find out in the background what became of an attempt (after a restart of the panel)."""
         self._context.tasks.start(self._follow(attempt_id), f"authorize:{attempt_id}", once=True)
 
+    async def look_now(self, attempt_id: str) -> None:
+        """Take over what the vault knows of an attempt at this moment."""
+        result = await self._context.deps.vault.attempt(attempt_id)
+        if result is not None:
+            await self._answered(attempt_id, result)
+
     async def _follow(self, attempt_id: str) -> None:
         """Ask the vault until it knows the attempt's outcome."""
         pause_s = _POLL_FIRST_S
@@ -210,9 +216,14 @@ class AuthorizationService:
         row = payment_for_change(session, attempt.payment_id)
         session.refresh(attempt)
         unanswered = attempt.state in ("authorizing", Outcome.UNKNOWN.value)
+        now = self._context.now()
+        if unanswered and result.needs_review and attempt.error != NEEDS_REVIEW:
+            attempt.error = NEEDS_REVIEW
+            tell(session, row, "needs_review", now)
+            if attempt.state == result.outcome.value:
+                return row.id, False
         if not unanswered or attempt.state == result.outcome.value:
             return None
-        now = self._context.now()
         was_reversed = row.state == PaymentState.AUTHORIZING.value and result.outcome is Outcome.REVERSED
         if was_reversed:  # the table knows "reversed" from "unknown" only
             move(session, row, PaymentEvent.NO_ANSWER, now)
@@ -224,7 +235,7 @@ class AuthorizationService:
         attempt.code_result = result.code_result
         attempt.decline = decline_to_json(result.decline) if result.decline else None
         if result.outcome is not Outcome.UNKNOWN:
-            attempt.answered_at = now
+            attempt.error, attempt.answered_at = None, now
             row.stored = [name for name in row.stored if name != Field.SECURITY_CODE.value]
             row.code_expires_at = None
         if card is not None and card.retry is not None and row.token == card.token:

@@ -27,6 +27,7 @@ from paycall.panel.roles import Principal
 from paycall.panel.services.captures import CaptureService
 from paycall.panel.services.context import Context
 from paycall.panel.services.records import move, payment_for_change, tell
+from paycall.panel.services.views import NEEDS_REVIEW
 from paycall.panel.services.visibility import payment_for
 from paycall.store.tables import AttemptRow, OperationRow, PaymentRow
 
@@ -153,6 +154,8 @@ class OperationService:
             if result.outcome in (OperationOutcome.DONE, OperationOutcome.FAILED):
                 await self._answered(order, result, error)
                 return
+            if result.needs_review:
+                await self._ask_people(operation_id)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, _POLL_LAST_S)
 
@@ -168,6 +171,33 @@ class OperationService:
             return OperationResult(OperationOutcome.UNKNOWN), None
         except (VaultError, AcquirerFault, StateError, NotFoundError) as error:
             return OperationResult(OperationOutcome.FAILED), error.code
+
+    async def look_now(self, operation_id: str) -> None:
+        """Take over what the vault knows of an operation at this moment."""
+        order = await self._context.read(lambda session: _order(session, operation_id, "pending"))
+        if order is None:
+            return
+        result, error = await self._send(order)
+        if result.outcome in (OperationOutcome.DONE, OperationOutcome.FAILED):
+            await self._answered(order, result, error)
+
+    async def _ask_people(self, operation_id: str) -> None:
+        """Nobody else can find it out: shown, once."""
+
+        def record(session: Session) -> str | None:
+            operation = session.get_one(OperationRow, operation_id)
+            row = payment_for_change(session, operation.payment_id)
+            session.refresh(operation)
+            if operation.state != "pending" or operation.error == NEEDS_REVIEW:
+                return None
+            operation.error = NEEDS_REVIEW
+            tell(session, row, "needs_review", self._context.now())
+            return row.id
+
+        payment_id = await self._context.write(record)
+        if payment_id is not None:
+            _log.error("needs_review", operation_id=operation_id)
+            await self._context.show_payment(payment_id)
 
     async def look_again(self, operation_id: str) -> None:
         """Ask the vault about an operation that was done: the acquirer may have taken it back.

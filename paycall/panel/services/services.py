@@ -16,6 +16,7 @@ from paycall.panel.services.context import Context
 from paycall.panel.services.dialling import DiallingService
 from paycall.panel.services.linking import LinkingService
 from paycall.panel.services.operations import OperationService
+from paycall.panel.services.reviews import ReviewService
 from paycall.panel.services.test_calls import TestCallService
 
 
@@ -26,6 +27,7 @@ class Services:
     captures: CaptureService
     authorizations: AuthorizationService
     operations: OperationService
+    reviews: ReviewService
     test_calls: TestCallService
     linking: LinkingService
     dialling: DiallingService
@@ -45,6 +47,7 @@ def wire(context: Context) -> Services:
         captures=captures,
         authorizations=authorizations,
         operations=operations,
+        reviews=ReviewService(context, authorizations, operations),
         test_calls=test_calls,
         caretaker=Caretaker(context, calls, captures, authorizations, operations),
         linking=linking,

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +20,8 @@ from paycall.panel.live import LiveCapture, field_view
 from paycall.panel.services.records import in_order, missing_fields
 from paycall.store.tables import AttemptRow, CallRow, CustomerRow, OperationRow, OperatorRow, PaymentRow
 
+# In place of an error, of an attempt or operation that nobody but people can find out.
+NEEDS_REVIEW = "needs-review"
 _CODE = Field.SECURITY_CODE.value
 _STEP_FIELDS: dict[NextStep, list[str]] = {
     NextStep.RETRY: [],
@@ -108,6 +111,7 @@ def payment_view(
         "refunded_minor": row.refunded_minor,
         "decision_deadline": _time(row.decision_deadline),
         "actions": actions(row, attempts[-1] if attempts else None, call_open, retry),
+        "needs_review": _needs_review(attempts, operations),
         "next_steps": next_steps(row, attempts[-1] if attempts else None, call_open, retry),
         "created_at": _time(row.created_at),
         "updated_at": _time(row.updated_at),
@@ -145,6 +149,14 @@ def _operation_view(row: OperationRow) -> dict[str, Any]:
         "created_at": _time(row.created_at),
         "finished_at": _time(row.finished_at),
     }
+
+
+def _needs_review(attempts: Sequence[AttemptRow], operations: Sequence[OperationRow]) -> str | None:
+    """What waits for people: ``authorization``, or the kind of an operation."""
+    if any(row.state == "unknown" and row.error == NEEDS_REVIEW for row in attempts):
+        return "authorization"
+    kinds = (row.kind for row in operations if row.state == "pending" and row.error == NEEDS_REVIEW)
+    return next(kinds, None)
 
 
 def fields_to_take(row: PaymentRow, wanted: list[str]) -> list[str]:

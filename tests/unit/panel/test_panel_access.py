@@ -66,7 +66,13 @@ def test_a_role_may_call_what_its_permissions_say_and_nothing_else(run: Run, rol
 
 
 def test_an_auditor_reads_everything_and_changes_nothing() -> None:
-    changing = {Permission.TAKE_PAYMENTS, Permission.SETTLE, Permission.VOID, Permission.REFUND}
+    changing = {
+        Permission.TAKE_PAYMENTS,
+        Permission.SETTLE,
+        Permission.VOID,
+        Permission.REFUND,
+        Permission.REVIEW,
+    }
     assert not PERMISSIONS[Role.AUDITOR] & (changing | {Permission.MANAGE_PEOPLE})
     assert Permission.SEE_ALL in PERMISSIONS[Role.AUDITOR]
 
