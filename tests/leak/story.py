@@ -12,6 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,9 +22,11 @@ import httpx
 import numpy as np
 import psutil
 
+import dsp
 from paycall.demo.cards import TestCard
 from paycall.demo.leaks import Finding, Searcher, number_forms
 from paycall.demo.stack import start_stack
+from paycall.media.recording import export_wav, read_private_key, recordings
 from paycall.scan.encodings import hits
 from paycall.scan.files import scan_file
 from tests.leak.taps import EventTap, taps
@@ -113,6 +116,8 @@ class Left:
     codes_before: bytes = b""
     codes_after: bytes = b""
     cell_held_keys: bool = False
+    recorded_s: float = 0.0
+    recorded_keys: int = 0
     cores: list[Path] = field(default_factory=list)
     core_control: bool = False
     agent_heard: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int16))
@@ -144,7 +149,8 @@ def tell_story(folder: Path) -> Left:
         (base / "var").mkdir(mode=0o700)
         extra = (
             f'vault_address = "unix:{run}/tap-vault.sock"\ncontrol_address = "unix:{run}/hub.sock"\n'
-            "first_key_s = 3.0\nbetween_keys_s = 1.5\nfield_attempts = 12"
+            "first_key_s = 3.0\nbetween_keys_s = 1.5\nfield_attempts = 12\n"
+            "[media.recording]\nenabled = true\nnotice = false"
         )
         pairs = (
             (run / "tap-vault.sock", run / "vault-panel.sock"),
@@ -162,6 +168,7 @@ def tell_story(folder: Path) -> Left:
                 _crash(left, seat, folder)
             finally:
                 stack.stop()
+        _listen_to_recordings(left, stack.var, folder)
         for path in (*stack.log_paths, *stack.database_paths, base / "serve.out"):
             left.take(path.name, path.read_bytes(), Search().file(path))
     return left
@@ -185,6 +192,10 @@ def _live(seat: Desk, folder: Path) -> Left:
             base = seat.http.base_url.copy_with(path="/")
             accept = "application/json" if page.startswith("/api") else "text/html"
             seat.http.get(base.join(page), headers={"accept": accept})
+        for name, port in seat.stack.metrics_ports.items():
+            figures = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False)
+            assert figures.status_code == 200
+            left.take("metrics", figures.content, Search().text(figures.content, f"metrics of {name}"))
         left.take("answers to the browser", bytes(answers), Search().text(bytes(answers), "answers"))
     finally:
         events.close()
@@ -238,11 +249,31 @@ def _hang_up(seat: Desk, both: Phones, left: Left) -> None:
     both.key(UNFINISHED.number[:12], "rfc4733")
     until(lambda: seat.digits(payment_id, NUMBER) == 12, 5, "dots")
     search, cell = Search(), cell_of(seat)
-    left.cell_held_keys = bool(search.memory(cell, "cell", left.witness))
+    process = psutil.Process(cell)
+    process.suspend()  # or the field's pause is over, and its digits are gone, while we look
+    keyed = UNFINISHED.number[:12].encode()
+    left.cell_held_keys = any(keyed in block for block in blocks(cell))
+    process.resume()
     both.hang_up()
     seat.call("ended")
     time.sleep(_LET_GO_S)
     left.take("memory of cell", b"", search.memory(cell, "cell", left.witness))
+
+
+def _listen_to_recordings(left: Left, var: Path, folder: Path) -> None:
+    """Decrypt every recording: what the operator heard and said, with the tones and as bytes."""
+    private = read_private_key(var / "recording.key")
+    for one in recordings(var / "recordings"):
+        target = folder / f"{one.header.recording_id}.wav"
+        with target.open("wb") as file:
+            export_wav(one.path, private, file)
+        left.take("recordings", target.read_bytes(), Search().file(target))
+        with wave.open(str(target), "rb") as sound:
+            samples = np.frombuffer(sound.readframes(sound.getnframes()), dtype=np.int16)
+            channels = samples.reshape(-1, sound.getnchannels())
+            left.recorded_s += len(channels) / sound.getframerate()
+        for channel in channels.T:
+            left.recorded_keys += len(dsp.detect(np.ascontiguousarray(channel)))
 
 
 def _failed(seat: Desk, payment_id: str, error: str) -> None:

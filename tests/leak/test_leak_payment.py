@@ -47,7 +47,18 @@ def test_every_place_was_searched_by_a_search_that_finds(left: Left) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    ["log", "sqlite3", "panel and vault", "control link", "answers", "event stream", "started", "open files"],
+    [
+        "log",
+        "sqlite3",
+        "panel and vault",
+        "control link",
+        "answers",
+        "event stream",
+        "started",
+        "open files",
+        "metrics",
+        "recordings",
+    ],
 )
 def test_nothing_written_or_sent_holds_the_card(left: Left, kind: str) -> None:
     places = {place: found for place, found in left.found.items() if kind in place}
@@ -72,6 +83,11 @@ def test_the_vault_s_own_block_held_the_code_and_is_zeroed(left: Left) -> None:
 def test_no_core_is_dumped_where_cores_are_wanted(left: Left) -> None:
     assert left.core_control, "a process without secrets must be able to dump"
     assert left.cores == []
+
+
+def test_the_recording_of_the_call_holds_no_key(left: Left) -> None:
+    assert left.recorded_s > 10
+    assert left.recorded_keys == 0
 
 
 def test_the_operator_s_phone_heard_no_key(left: Left, tmp_path: Path) -> None:
