@@ -58,6 +58,11 @@ CELL_COUNTS: dict[str, Count] = {
 }
 
 
+# Limits, in seconds, of how long it takes from a key's end (or its event's arrival) to the word on it to the panel.
+KEY_DELAY_LIMITS_S = ("0.02", "0.05", "0.075", "0.1", "0.15", "0.25", "0.5", "+Inf")
+KEY_DELAY, KEY_DELAY_SUM = "key_delay", "key_delay_sum"
+
+
 class Counts:
     """A cell's counts. Each name is counted in one thread only."""
 
@@ -68,7 +73,14 @@ class Counts:
         """Count. What is not in ``CELL_COUNTS`` is an error: it would never be shown."""
         if label not in (CELL_COUNTS[name].values or ("",)):
             raise ValueError("a count's label that is not one of the known")
-        key = f"{name}:{label}" if label else name
+        self._add(f"{name}:{label}" if label else name, by)
+
+    def key_told(self, delay_s: float) -> None:
+        """A captured key was told to the panel, so long after it was over."""
+        self._add(f"{KEY_DELAY}:{next(limit for limit in KEY_DELAY_LIMITS_S if delay_s <= float(limit))}", 1)
+        self._add(KEY_DELAY_SUM, delay_s)
+
+    def _add(self, key: str, by: float) -> None:
         self._counts[key] = self._counts.get(key, 0) + by
 
     def all(self) -> dict[str, float]:

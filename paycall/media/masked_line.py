@@ -127,17 +127,18 @@ class MaskedLine:
         if self._keys.beside(report):
             if self._prompts is not None:
                 self._prompts.key_pressed()
-            self._pressed(report.key, report.way)
+            self._pressed(report.key, report.way, report.at_s)
 
     def _key_in_audio(self, key: str, began_s_ago: float, ended_s_ago: float) -> None:
         now = time.monotonic()
         if self._keys.in_audio(key, now - began_s_ago, now - ended_s_ago):
-            self._pressed(key, Way.AUDIO)
+            self._pressed(key, Way.AUDIO, now - ended_s_ago)
 
-    def _pressed(self, key: str, way: Way) -> None:
+    def _pressed(self, key: str, way: Way, over_s: float) -> None:
         if self._capture is not None and not self._capture.over:
             self._owner.counts.add("keys", way.value)
             self._capture.feed(happened.KeyPressed(key))
+            self._owner.counts.key_told(max(0.0, time.monotonic() - over_s))
         elif not self._audio.masked and not self._starting and way is not Way.AUDIO:
             self._owner.pass_key_on(key)
 

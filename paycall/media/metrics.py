@@ -9,10 +9,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
-from paycall.media.counts import CELL_COUNTS
+from paycall.media.counts import CELL_COUNTS, KEY_DELAY, KEY_DELAY_LIMITS_S, KEY_DELAY_SUM
 from paycall.media.status import NodeStatus
 
 _STATES = ("starting", "ready", "draining", "gone")
@@ -72,6 +77,7 @@ class NodeMetrics(Collector):
             if not count.label:
                 family.add_metric([], totals.get(name, 0))
             yield family
+        yield _key_delays(totals)
         ends = CounterMetricFamily("paycall_media_cells_ended", "Cells that ended.", labels=["how"])
         for how in ("retired", "lost"):
             ends.add_metric([how], self._ends[how])
@@ -100,3 +106,17 @@ class NodeMetrics(Collector):
             ),
         ):
             yield GaugeMetricFamily(f"paycall_media_{name}", text, value=value)
+
+
+def _key_delays(totals: Mapping[str, float]) -> Metric:
+    """The histogram: Prometheus counts everything up to a limit, a cell what lies between two."""
+    buckets, so_far = [], 0.0
+    for limit in KEY_DELAY_LIMITS_S:
+        so_far += totals.get(f"{KEY_DELAY}:{limit}", 0)
+        buckets.append((limit, so_far))
+    return HistogramMetricFamily(
+        "paycall_media_key_told_seconds",
+        "From the end of a captured key's sound, or its event's arrival, to the word on it to the panel.",
+        buckets=buckets,
+        sum_value=totals.get(KEY_DELAY_SUM, 0),
+    )

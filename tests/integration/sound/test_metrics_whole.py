@@ -133,6 +133,9 @@ def test_they_tell_what_happened(figures: Figures) -> None:
         labels = {"acquirer": "sandbox", "operation": "authorize", "outcome": outcome}
         assert figures.value("paycall_vault_acquirer_requests_total", **labels) == 1
     assert figures.value("paycall_panel_key_to_dot_seconds_count") >= len(keyed(DECLINED))
+    keys = len(keyed(DECLINED)) + len(keyed(APPROVED))
+    assert figures.value("paycall_media_key_told_seconds_count") == keys
+    assert figures.value("paycall_media_key_told_seconds_bucket", le="0.25") > keys / 2
     assert figures.value("paycall_vault_audit_entries") > 5
     assert figures.value("paycall_media_cells_pss_bytes") > 1e6
 

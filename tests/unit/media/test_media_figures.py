@@ -55,6 +55,21 @@ def test_no_figure_goes_back_when_a_cell_is_replaced(node: NodeMetrics, registry
     assert registry.get_sample_value("paycall_media_cells_pss_bytes") == 19e6
 
 
+def test_the_delay_of_keys_is_a_histogram_over_all_cells(
+    node: NodeMetrics, registry: CollectorRegistry
+) -> None:
+    for cell_id, delays in (("cell_a", (0.01, 0.04)), ("cell_b", (0.09, 7.0))):
+        counts = Counts()
+        for delay_s in delays:
+            counts.key_told(delay_s)
+        node.heard(cell_id, counts.all(), 10.0)
+    name = "paycall_media_key_told_seconds"
+    found = [registry.get_sample_value(f"{name}_bucket", {"le": limit}) for limit in ("0.02", "0.1", "+Inf")]
+    assert found == [1, 3, 4]
+    assert registry.get_sample_value(f"{name}_count") == 4
+    assert registry.get_sample_value(f"{name}_sum") == pytest.approx(7.14)
+
+
 def test_only_cells_that_are_ready_have_free_places(registry: CollectorRegistry) -> None:
     assert registry.get_sample_value("paycall_media_free_calls") == 1
     assert registry.get_sample_value("paycall_media_calls_now") == 2
