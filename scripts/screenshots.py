@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 from paycall.demo.stack import Stack, start_stack
 
@@ -61,6 +61,23 @@ def take_payment(page: Page) -> None:
     shoot(page, "payment-approved")
 
 
+def prepare_programs(page: Page) -> None:
+    """Somebody to see on the pages of people and programs."""
+    for path, body in (
+        ("operators", {"name": "oksana", "display_name": "Оксана Коваль", "language": "uk"}),
+        (
+            "operators",
+            {"name": "bela", "display_name": "Kovács Béla", "role": "supervisor", "language": "hu"},
+        ),
+        ("api-keys", {"name": "Web shop", "scopes": ["calls:read", "payments:write"]}),
+        ("webhook-subscriptions", {"url": "http://127.0.0.1:9/paycall", "events": ["payment.*"]}),
+    ):
+        answer = page.request.post(f"/api/v1/{path}", data=body)
+        assert answer.status == 201, answer.text()
+    hook = page.request.get("/api/v1/webhook-subscriptions").json()["webhooks"][0]["id"]
+    page.request.post(f"/api/v1/webhook-subscriptions/{hook}/test")
+
+
 def tour(page: Page, stack: Stack) -> None:
     """Every page once."""
     page.goto(f"{stack.panel_url}/sign-in")
@@ -74,11 +91,13 @@ def tour(page: Page, stack: Stack) -> None:
     page.click("#hang-up")
     page.click("#hang-up-dialog [value=yes]")
     page.wait_for_selector(".line.is-ended")
+    prepare_programs(page)
     for name, path in (
         ("history", "/history"),
         ("calls", "/history?kind=calls"),
         ("reports", "/reports"),
         ("people", "/people"),
+        ("programs", "/programs"),
         ("account", "/account"),
         ("audit", "/audit"),
         ("api", "/docs"),
@@ -89,6 +108,17 @@ def tour(page: Page, stack: Stack) -> None:
     page.click("tbody a")
     page.wait_for_selector(".story")
     shoot(page, "payment-story", whole=True)
+
+
+def in_every_language(page: Page) -> None:
+    """The account's page and a payment's, where words are longest."""
+    for language in ("ru", "uk", "hu"):
+        page.request.patch("/api/v1/account", data={"language": language})
+        page.goto("/history")
+        page.click("tbody a")
+        shoot(page, f"payment-story-{language}")
+        page.goto("/account")
+        shoot(page, f"account-{language}", whole=True)
 
 
 def main() -> None:
@@ -102,7 +132,10 @@ def main() -> None:
         try:
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=chromium, args=_ARGS)
-                tour(browser.new_page(viewport={"width": 1366, "height": 768}), stack)
+                size: ViewportSize = {"width": 1366, "height": 768}
+                page = browser.new_page(viewport=size, base_url=stack.panel_url)
+                tour(page, stack)
+                in_every_language(page)
                 browser.close()
         finally:
             stack.stop()

@@ -22,6 +22,7 @@ from paycall.domain.money import Money, exponent
 
 LANGUAGES: dict[str, str] = {"en": "English", "ru": "Русский", "uk": "Українська", "hu": "Magyar"}
 DOMAIN = "panel"
+_MOMENTS = {"hu": "y. MMM d. HH:mm"}  # the year first
 CATALOGUES = Path(__file__).parent / "translations"
 
 
@@ -53,7 +54,9 @@ def sum_money(amount_minor: int, currency: str, language: str) -> str:
 
 def moment(value: datetime, language: str) -> str:
     """Date and time, to the minute."""
-    return format_datetime(value.astimezone(), "d MMM y HH:mm", locale=_locale(language))
+    return format_datetime(
+        value.astimezone(), _MOMENTS.get(language, "d MMM y HH:mm"), locale=_locale(language)
+    )
 
 
 def clock_time(value: datetime, language: str) -> str:

@@ -14,8 +14,9 @@ from paycall.panel.access import InContext, SignedIn
 from paycall.panel.pages import Page, render, site_name
 from paycall.panel.routes.session import address_of
 from paycall.panel.services.audit import note
+from paycall.panel.services.history import names_of_all
 from paycall.store.database import reading, writing
-from paycall.store.tables import AUDIT, OperatorRow
+from paycall.store.tables import AUDIT
 
 pages = APIRouter(include_in_schema=False)
 _SHOWN = 200
@@ -47,7 +48,7 @@ def audit_page(request: Request, principal: SignedIn, context: InContext) -> HTM
     with writing(context.deps.database) as session:
         note(session, context.now(), principal.operator_id, "audit-read", address=address_of(request))
     with reading(context.deps.database) as session:
-        names = {row.id: row.display_name for row in session.scalars(select(OperatorRow))}
+        names = names_of_all(session)
         newest = select(AUDIT.table).order_by(AUDIT.table.c.seq.desc()).limit(_SHOWN)
         lines = [
             AuditLine(

@@ -35,6 +35,7 @@ async function signIn(form) {
   location.assign(form.dataset.next);
 }
 
+for (const hint of document.querySelectorAll("[data-no-passkeys]")) hint.hidden = possible;
 for (const form of document.querySelectorAll("[data-passkey]")) {
   form.hidden = !possible;
   form.addEventListener("submit", async (event) => {
