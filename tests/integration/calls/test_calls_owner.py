@@ -8,7 +8,7 @@ import time
 import pytest
 
 from paycall.domain.fields import Field
-from tests.phones import sipp
+from tests.phones import sipp, trunk
 from tests.phones.call import Call
 from tests.phones.rtp import RtpPort, Stream, free_port
 from tests.phones.site import Site
@@ -27,6 +27,20 @@ def test_the_agents_answer_and_the_callers_invite_name_the_operator(site: Site) 
     assert site.panel.wait("call.operator", call_id=call.call_id).operator == "ben"
     assert site.panel.of_type("call.arrived", call.call_id)[0].operator == "207"
     call.hang_up()
+
+
+def test_who_calls_and_whom_they_called_first_reach_the_agent(site: Site) -> None:
+    """P-Asserted-Identity and Diversion are passed on as they came."""
+    wanted = trunk.find("P-Asserted-Identity", "sip:.?4930123456@carrier.example", 12)
+    wanted += trunk.find("Diversion", "sip:.?498001234@carrier.example.*reason=no-answer", 13)
+    text = sipp.agent(free_port()).replace("</action>", wanted + "</action>", 1)
+    text = text.replace('<Reference variables="', '<Reference variables="12,13,')
+    headers = "P-Asserted-Identity: <sip:+4930123456@carrier.example>\n        "
+    headers += "Diversion: <sip:+498001234@carrier.example>;reason=no-answer"
+    call = Call(site, agent_scenario=text, caller={"headers": headers, "user": "anonymous"})
+    assert site.panel.of_type("call.arrived", call.call_id)[0].caller == "+4930123456"
+    call.hang_up()
+    assert call.agent.wait(5.0) == 0, call.agent.errors()
 
 
 def test_a_blind_transfer_in_a_capture_follows_and_masks_the_new_phone_from_its_first_packet(
