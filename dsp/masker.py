@@ -1,9 +1,9 @@
 """Takes every trace of DTMF out of a stream and leaves speech alone.
 
 Sound runs through a delay line of 40 ms. Windows of 20 ms, one every 10 ms, are judged as they come
-in; what looks like a tone is replaced in the delay line, from before its onset to after its decay.
-Where sound comes in whole frames of 10 ms or more, 26 ms do: all windows of a frame are judged
-before any of its samples leaves, so that what leaves is the same.
+in; what looks like a tone is replaced in the delay line: at its first sign all that has not left yet,
+to the end of its decay. Where sound comes in whole frames of 10 ms or more, all windows of a frame are
+judged before any of its samples leaves, so that 10 ms less of delay let the very same samples through.
 
 How a call uses one masker:
 
@@ -31,9 +31,6 @@ from dsp.suspicion import Suspicion
 
 Replacement = Literal["silence", "comfort", "tone"]
 
-DELAY: Final = 320  # samples at 8 kHz: 40 ms
-_BACK: Final = WINDOW + 128  # muted at the first sign: its window, and 16 ms before it
-FRAMED_DELAY: Final = _BACK - BLOCK  # a frame's first window ends BLOCK samples after its start, or later
 _AHEAD: Final = 64  # muted beyond the end of a suspicious window: the next one may not see the rest
 _FADE_DOWN: Final = 16  # samples at 8 kHz: 2 ms
 _FADE_UP: Final = 40
@@ -54,8 +51,10 @@ class ToneMasker:
         What is heard instead of a key: nothing, noise at the line's level, or one tone that is the
         same for every key.
     frame_ms : int, optional
-        Sound comes in whole frames of so many ms, a multiple of 10: the delay line is 26 ms. Without,
-        blocks may have any length, and it is 40 ms.
+        Sound comes in whole frames of so many ms, a multiple of 10. Without, blocks may have any length.
+    delay_ms : int
+        Length of the delay line, 20 to 100. The less, the more of a key's onset is heard before a drop-out
+        that comes right behind it (docs/dtmf.md has the figures).
 
     Attributes
     ----------
@@ -64,7 +63,11 @@ class ToneMasker:
     """
 
     def __init__(
-        self, sample_rate_hz: int = 8000, replacement: Replacement = "silence", frame_ms: int | None = None
+        self,
+        sample_rate_hz: int = 8000,
+        replacement: Replacement = "silence",
+        frame_ms: int | None = None,
+        delay_ms: int = 40,
     ) -> None:
         self.sample_rate_hz = check_rate(sample_rate_hz)
         if replacement not in ("silence", "comfort", "tone"):
@@ -73,9 +76,13 @@ class ToneMasker:
         self._factor = self.sample_rate_hz // 8000
         if frame_ms is not None and (frame_ms <= 0 or frame_ms * 8 % BLOCK):
             raise ValueError("frame_ms must be a multiple of 10")
+        if isinstance(delay_ms, bool) or not isinstance(delay_ms, int) or not 20 <= delay_ms <= 100:
+            raise ValueError("delay_ms must be a whole number from 20 to 100")
         self._framed = frame_ms is not None
         self._unit = (BLOCK if frame_ms is None else frame_ms * 8) * self._factor
-        self.delay_samples = (DELAY if frame_ms is None else FRAMED_DELAY) * self._factor
+        self.delay_samples = delay_ms * 8 * self._factor
+        # What has not left when a window is judged. A frame's first window ends BLOCK samples into it, or later.
+        self._back = self.delay_samples + (BLOCK * self._factor if self._framed else 0)
         self.reset()
 
     def reset(self) -> None:
@@ -142,8 +149,8 @@ class ToneMasker:
         clean = []
         for end, window in self._windows(line, samples):
             if self._suspicion.judge(window):
-                back = _BACK if self._suspicion.fresh else WINDOW
-                self._mute(end - back * self._factor, end + _AHEAD * self._factor)
+                back = self._back if self._suspicion.fresh else WINDOW * self._factor
+                self._mute(end - back, end + _AHEAD * self._factor)
             else:
                 clean.append(window)
         self._position += samples.size

@@ -18,21 +18,28 @@ from dsp.goertzel import DTMF_HZ, RATE_HZ, WINDOW, sine_window
 from dsp.hum import low_basis
 from dsp.levels import dbm0_to_rms
 
-# Each tone is looked for at its frequency and beside it: a lax phone is off by more than 1.5 %.
-BESIDE: Final = (1.0, 0.968, 1.032)
+# Each tone is looked for at its frequency and beside it: a lax phone is off by up to 4 %.
+BESIDE: Final = (1.0, 0.972, 1.028)
 # Share of the window's energy in the strongest low and the strongest high tone.
 PAIR: Final = 0.62  # with as much, in the same tones, in the window before
 BEFORE: Final = 0.45
 SURE: Final = 0.82  # without
 SINGLE: Final = 0.80  # likewise, if one of the two is hardly there
-OFF: Final = 0.84
-OFF_BEFORE: Final = 0.60
+OFF: Final = 0.85
+OFF_BEFORE: Final = 0.65
 MAX_TWIST: Final = 10.0 ** (15.0 / 10.0)
 REMAINS: Final = 0.40  # while a key decays: echoes, a codec's smear
 DOMINANCE: Final = 0.75  # of the strongest tone in its group
 FLOOR_DBM0: Final = -50.0  # a tone that starts below this is not heard over a telephone line's noise
 REMAINS_FLOOR_DBM0: Final = -68.0
-REMAINS_WINDOWS: Final = 13  # 130 ms after the last sure sign
+REMAINS_WINDOWS: Final = 13  # 130 ms after the last sure sign ...
+REMAINS_EACH: Final = 4  # ... but 40 ms for each sign: what speech sets off passes sooner
+# A piece of a key: its share against that of a tone cut out like it, how quiet it is beside it.
+FRAGMENT: Final = 0.65
+FRAGMENT_LEAST: Final = 0.20
+GAP_WINDOWS: Final = 4  # a gap of 20 ms behind the last sign, and the windows that reach over it
+LOUD: Final = 0.20
+QUIET: Final = 10.0 ** (-25.0 / 10.0)
 MAX_HUM_CHANGE: Final = 10.0 ** (1.8 / 10.0)
 _HUM_BACK: Final = 18  # windows of which it must have stood still in all
 _HUM_SKIP: Final = 3  # but the last ones
@@ -59,22 +66,40 @@ _FLOOR: Final = _energy(FLOOR_DBM0)
 _REMAINS_FLOOR: Final = _energy(REMAINS_FLOOR_DBM0)
 
 
+_PARTS: Final = 8  # of 2.5 ms
+
+
+def _expected() -> list[list[float]]:
+    """By the first part and the one behind the last: share of a tone that sounds only there."""
+    below = (
+        np.concatenate([[0.0], np.cumsum(sine_window(WINDOW))])[:: WINDOW // _PARTS]
+        / sine_window(WINDOW).sum()
+    )
+    length = np.maximum(np.arange(_PARTS + 1) - np.arange(_PARTS)[:, None], 1)
+    expected: list[list[float]] = ((below - below[:_PARTS, None]) ** 2 * _PARTS / length).tolist()
+    return expected
+
+
+_EXPECTED: Final = _expected()
+
+
 class Suspicion:
     """Judges the windows of one stream, one after the other.
 
     Attributes
     ----------
     fresh : bool
-        Whether the last suspicious window was the first after clean ones.
+        Whether the last window is the first with a sign: suspicious, and more than remains.
     """
 
     def __init__(self) -> None:
         self.fresh = False
-        self._hot = False
+        self._sign = False
         self._tones = (-1, -1)
         self._share = 0.0
         self._beside = 0.0
-        self._watch = 0
+        self._signs = 0
+        self._since = REMAINS_WINDOWS  # windows since the last of them
         self._watched = (0, 4)
         self._lows: list[float] = []
 
@@ -88,11 +113,10 @@ class Suspicion:
         all_tones = squares[:24] + squares[24:]
         tones = all_tones.tolist()
         energy -= self._hum(low_band)
-        suspicious = self._weigh(tones[:8], energy)
-        suspicious = self._lax(tones, energy) or suspicious
-        self.fresh = suspicious and not self._hot
-        self._hot = suspicious
-        return suspicious
+        sign = self._weigh(tones[:8], energy) or self._fragment(samples, tones[:8], energy)
+        sign = self._lax(tones, energy) or sign
+        self.fresh, self._sign = sign and not self._sign, sign
+        return sign or self._remains(tones[:8], energy)
 
     def _hum(self, low_band: float) -> float:
         """How much of the energy below 480 Hz is dial tone or hum, which must not hide a key.
@@ -116,8 +140,34 @@ class Suspicion:
         before, self._beside = self._beside, beside
         return low + high > _FLOOR and beside > OFF and before > OFF_BEFORE
 
+    def _fragment(self, samples: Floats, tones: list[float], energy: float) -> bool:
+        """A piece of two tones that a lost packet cuts out of a key: quiet, loud and quiet again.
+
+        Its share of the window's energy is less than a tone's that fills the window; how much less
+        follows from where it lies under the half sine. What is left of a key right behind the gap may
+        be too short even for that, and is not asked what it is.
+        """
+        low, high = max(tones[:4]), max(tones[4:])
+        two = low + high > FRAGMENT_LEAST * energy and low < MAX_TWIST * high and high < MAX_TWIST * low
+        behind_a_gap = self._signs > 1 and self._since <= GAP_WINDOWS
+        if energy < _FLOOR or not (two or behind_a_gap):
+            return False
+        parts = samples.reshape(_PARTS, -1)
+        energies = np.vecdot(parts, parts).tolist()
+        loudest = max(energies)
+        loud = [place for place, part in enumerate(energies) if part > LOUD * loudest]
+        first, end = loud[0], loud[-1] + 1
+        around = (
+            energies[: max(first - 1, 0)] + energies[end + 1 :]
+        )  # but the parts that it begins and ends in
+        if not around or max(around) > QUIET * loudest:
+            return False
+        short = behind_a_gap and end - first <= _PARTS // 2
+        return short or (two and low + high > FRAGMENT * _EXPECTED[first][end] * energy)
+
     def _weigh(self, tones: list[float], energy: float) -> bool:
-        low, high = tones.index(max(tones[:4])), tones.index(max(tones[4:8]), 4)
+        low = max(range(4), key=tones.__getitem__)
+        high = max(range(4, 8), key=tones.__getitem__)
         energy = max(energy, 1.0)
         pair = tones[low] + tones[high]
         share, before = pair / energy, self._share
@@ -130,10 +180,15 @@ class Suspicion:
             two = tones[weaker] * MAX_TWIST > tones[stronger]
             known = before > BEFORE and (all(same) if two else same[not low_leads])
             if clear and (share > SURE or (known and (two or share > SINGLE))):
-                self._watch, self._watched = REMAINS_WINDOWS, (low, high)
+                self._signs = self._signs + 1 if self._since < REMAINS_WINDOWS else 1
+                self._since, self._watched = 0, (low, high)
                 return True
-        if not self._watch:
+        self._since += 1
+        return False
+
+    def _remains(self, tones: list[float], energy: float) -> bool:
+        """The last key's two tones, decaying: echoes, a codec's smear."""
+        if not 0 < self._since <= min(REMAINS_WINDOWS, REMAINS_EACH * self._signs):
             return False
-        self._watch -= 1
         left = tones[self._watched[0]] + tones[self._watched[1]]
-        return left > _REMAINS_FLOOR and left > REMAINS * energy
+        return left > max(_REMAINS_FLOOR, REMAINS * energy)

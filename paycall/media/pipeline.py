@@ -19,6 +19,7 @@ Pcm = NDArray[np.int16]
 # key, and how long ago it began and ended, in seconds
 OnKey = Callable[[str, float, float], None]
 FRAME_MS = 20  # the bridge's; a block is one, or a few
+DELAY_MS = 26  # of the mask; 40 would close the last leak, a few ms before a lost packet (docs/dtmf.md)
 EVENT_MARGIN_S = 0.1
 # A call of the detector costs much the same for any length, so it takes two 20 ms blocks at a time: a key is told at
 # most 20 ms later. While the masker, which is laxer, finds nothing to mute, it takes ten: it still hears every
@@ -170,6 +171,6 @@ def build_pipeline(
     on_key: OnKey, replacement: Literal["silence", "comfort", "tone"], sample_rate_hz: int = 8000
 ) -> Pipeline:
     """Wire the stages: the only place where their order is written."""
-    masker = ToneMasker(sample_rate_hz, replacement, FRAME_MS)
+    masker = ToneMasker(sample_rate_hz, replacement, FRAME_MS, DELAY_MS)
     hush = Hush(Mask(masker), sample_rate_hz)
     return Pipeline(Tap(on_key, hush, masker), hush, masker)

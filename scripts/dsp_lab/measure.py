@@ -114,8 +114,9 @@ def _worst_10_ms(pcm: np.ndarray, symbol: str, begin_s: float, end_s: float, lev
 def masked(keyed: Keyed, pcm: np.ndarray, rng: np.random.Generator) -> Masked:
     """Mask ``pcm`` in frames of 20 ms whose phase is random, and listen to what is left."""
     shift = int(rng.integers(0, 160))
-    line = np.concatenate([np.zeros(shift, dtype=np.int16), pcm, np.zeros(320, dtype=np.int16)])
-    masker = dsp.ToneMasker()
+    masker = dsp.ToneMasker(frame_ms=20)
+    line = np.zeros(-(-(shift + pcm.size + masker.delay_samples) // 160) * 160, dtype=np.int16)
+    line[shift : shift + pcm.size] = pcm
     out = np.concatenate([masker.process(line[at : at + 160]) for at in range(0, line.size, 160)])
     late = (shift + masker.delay_samples) / RATE
     moments = [(begin + late, end + late) for begin, end in keyed.moments]

@@ -22,7 +22,8 @@ def test_line(masked, line):
     found = masked[line]
     assert found.spandsp == 0
     assert found.listener == 0
-    assert np.percentile(found.residual_db, 90) <= -50
+    assert np.percentile(found.residual_db, 95) <= -50
+    assert max(found.worst_10_ms_db) <= -40
 
 
 def test_over_all_lines(masked):
@@ -33,8 +34,7 @@ def test_over_all_lines(masked):
     assert total.keys == 33 * 2 * 17
     # 6.25 % is chance; 1,122 keys scatter around it with a standard deviation of 0.7 %.
     assert total.matched / total.keys <= 0.07 + 0.007
-    assert np.percentile(total.residual_db, 95) <= -50
-    assert np.percentile(total.worst_10_ms_db, 95) <= -40
+    assert max(total.residual_db) <= -50
 
 
 def test_without_the_masker_all_of_it_is_heard():

@@ -55,6 +55,20 @@ def test_what_no_detector_would_call_a_key_is_masked_too(tone, phase):
     assert np.abs(out).max() <= np.abs(tone.astype(int)).max() * 10 ** (-40 / 20)
 
 
+@pytest.mark.parametrize("phase", range(0, 160, 23))
+@pytest.mark.parametrize("begin_ms", [6, 8, 12, 16, 80, 110, 126])
+def test_the_pieces_that_a_lost_packet_leaves_of_a_key_are_masked(begin_ms, phase):
+    """The gap is zeroed, or concealed by the packet before it; a piece before or behind it is no key."""
+    tone = dsp.dtmf_tone("6", 0.15, -12.0, phase_rad=float(phase))
+    pcm = np.concatenate([dsp.silence(0.2 + phase / 8000), tone, dsp.silence(0.2)])
+    gap = 1600 + phase + 8 * begin_ms
+    for concealed in (np.zeros(160, dtype=np.int16), pcm[gap - 160 : gap] // 2):
+        pcm[gap : gap + 160] = concealed
+        whole = pcm[: pcm.size // FRAME * FRAME]
+        out = run(dsp.ToneMasker(frame_ms=20), whole).astype(int)
+        assert np.abs(out).max() <= np.abs(tone.astype(int)).max() * 10 ** (-40 / 20)
+
+
 def test_speech_passes_unchanged_but_late():
     pcm = voice(4.0)
     masker = dsp.ToneMasker()
@@ -168,6 +182,12 @@ def test_reset_forgets_everything():
     masker.reset()
     assert masker.muted_samples == 0
     assert np.array_equal(run(masker, pcm), first)
+
+
+@pytest.mark.parametrize("delay_ms", [0, 19, 101, 40.0, True, None])
+def test_an_impossible_delay_is_refused(delay_ms):
+    with pytest.raises(ValueError, match="delay_ms"):
+        dsp.ToneMasker(delay_ms=delay_ms)
 
 
 def test_an_unknown_replacement_is_refused():
