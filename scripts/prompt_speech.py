@@ -27,7 +27,9 @@ def main() -> None:
                 say = ["espeak-ng", "-v", VOICES[language], "-s", "165", "-w", str(raw), sentence]
                 subprocess.run(say, check=True)
                 target = str(SPEECH / language / f"{name}.wav")
-                subprocess.run(["sox", "-D", str(raw), "-r", "8000", "-b", "16", "-c", "1", target, *SHAPE], check=True)
+                subprocess.run(
+                    ["sox", "-D", str(raw), "-r", "8000", "-b", "16", "-c", "1", target, *SHAPE], check=True
+                )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """What a cell and its node say to each other over their socket pair: one JSON object a packet.
 
-Rules: a cell's packet is its whole state (``CellReport``), so a lost one does no harm; it is sent when a dialog
-changes and every ``BEAT_S`` as a sign of life, by the SIP thread. It carries SIP identifiers, no card data. A node that is
-gone closes the socket; the cell then hangs up and ends.
+Rules: a cell's packet is its whole state (``CellReport``), so a lost one does no harm; it is sent when a
+dialog changes and every ``BEAT_S`` as a sign of life, by the SIP thread. It carries SIP identifiers, no card
+data. A node that is gone closes the socket; the cell then hangs up and ends.
 """
 
 from __future__ import annotations
