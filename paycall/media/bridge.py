@@ -410,6 +410,7 @@ class Bridge:
             masked=self.line.masked,
             started_at=self.identity.started_at,
             test_call_id=self.identity.test_call_id,
+            operator=self.identity.operator,
             payment_id=view.payment_id if view else None,
             collecting=collecting,
             digits={collecting: view.digits} if view and collecting else {},

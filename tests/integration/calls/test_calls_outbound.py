@@ -15,7 +15,7 @@ from paycall.domain.ids import new_id
 from tests.phones import sipp, trunk
 from tests.phones.capture import Capture, spandsp_keys
 from tests.phones.rtp import RtpPort, Stream, free_port
-from tests.phones.site import Site, until
+from tests.phones.site import Site, kill, until
 
 CARD = "4111111111111111"
 NUMBER, CALLER_ID = "+3612345678", "+3619990000"
@@ -223,3 +223,11 @@ def test_an_operator_who_gives_up_takes_the_call_back(carrier: Carrier) -> None:
     assert site.panel.wait("call.ended", call_id=call_id).reason == "agent-hung-up"
     assert customer.wait(5.0) == 0, customer.errors()
     assert operator.wait(5.0) == 0, operator.errors()
+
+
+def test_a_cell_that_replaces_the_one_that_registered_registers_again(carrier: Carrier) -> None:
+    """The last one: the node's first cell dies."""
+    registrar = carrier.plays(trunk.registrar())
+    kill(carrier.site.pids()[carrier.site.sip_port])
+    assert registrar.wait(10.0) == 0, registrar.errors()
+    assert trunk.credentials_hold(registrar, "REGISTER")

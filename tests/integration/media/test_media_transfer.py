@@ -60,6 +60,8 @@ def test_a_capture_survives_an_attended_transfer(site: Site) -> None:
     new_phone.peer_rtp()
     key_half(call, "1111")  # while the new phone rings, with early media
     assert call.agent.wait(5.0) == 0, call.agent.errors()
+    moved = site.panel.wait("call.transferred", call_id=call.call_id)
+    assert moved.agent_uri == f"sip:second@127.0.0.1:{new_port}"  # the new INVITE's headers are no address
     since = time.monotonic()
     key_half(call, "1111#")
     site.panel.wait("capture.completed", call_id=call.call_id)
@@ -90,6 +92,7 @@ def test_a_transfer_that_fails_leaves_the_call_as_it_was(site: Site) -> None:
     heard = agent_rtp.heard(since)
     assert heard.packets > 20
     assert heard.recovered() == ""
+    assert not site.panel.of_type("call.transferred", call.call_id)
     call.hang_up()
     assert call.agent.wait(5.0) == 0, call.agent.errors()
 
