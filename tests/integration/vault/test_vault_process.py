@@ -21,6 +21,7 @@ from paycall.domain.ids import new_id
 from paycall.vault.hardening import ENVIRONMENT
 from paycall.vault.keys import create_key_file
 from tests.integration.vault.test_vault_doors import free_port, unix_client
+from tests.process_memory import blocks
 
 AMEX, CODE = "378282246310005", "7391"
 SLOW, BOOKED_THEN_DROPPED = "4000000000000259", "4000000000000341"
@@ -182,34 +183,17 @@ def test_the_process_refuses_dumps_and_tracing_and_frees_its_memory_overwritten(
         asyncio.run(main(process.pid))
 
 
-def memory(pid: int) -> bytes:
-    """Everything that the process can write to, which is where data can be."""
-    content = bytearray()
-    with Path(f"/proc/{pid}/mem").open("rb", 0) as mem:
-        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-            where, permissions = line.split()[:2]
-            if "w" not in permissions or "[vvar" in line:
-                continue
-            start, end = (int(part, 16) for part in where.split("-"))
-            mem.seek(start)
-            try:
-                content += mem.read(end - start)
-            except OSError:
-                continue
-    return bytes(content)
-
-
 def test_nothing_of_the_code_is_left_in_memory_after_the_authorization(site: Site) -> None:
     """The code's own slot, and every request body and copy that a library made of it."""
     found: dict[str, list[bytes]] = {}
 
     async def main(pid: int) -> None:
         payment_id, token = await site.card(AMEX, CODE)
-        found["before"] = re.findall(rb"[^\x00]{0,24}7391[^\x00]{0,8}", memory(pid))
+        found["before"] = re.findall(rb"[^\x00]{0,24}7391[^\x00]{0,8}", b"".join(blocks(pid)))
         answer = await site.authorize(payment_id, token, new_id("att"))
         assert answer.json()["outcome"] == "approved"
         await asyncio.sleep(1.5)  # twice a second the vault lets go of what libraries hold
-        content = memory(pid)
+        content = b"".join(blocks(pid))
         found["code"] = re.findall(
             rb"[^\x00]{0,40}(?:value|code|cvc|cvv)[^\x00]{1,12}7391[^\x00]{0,8}", content
         )
