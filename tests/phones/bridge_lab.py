@@ -103,15 +103,19 @@ def main(case: str) -> dict[str, Any]:
         mask.build_pipeline = build
     moments: dict[str, float] = {}
     taped: list[tuple[float, np.ndarray]] = []  # what a recording of the agent's side gets
+    said: list[tuple[float, np.ndarray]] = []
+    other = Talker((6000 * np.sin(2 * np.pi * 440 * np.arange(8000) / 8000)).astype(np.int16))
     tape = RecordPorts(
         RecordPort(lambda block: taped.append((time.monotonic(), block.copy()))),
-        RecordPort(lambda block: None),
+        RecordPort(lambda block: said.append((time.monotonic(), block.copy()))),
     )
 
     def masked() -> None:
         moments["on"] = time.monotonic()
         if case == "joined":
             endpoint.call_later(0.2, lambda: caller.startTransmit(agent))
+        if case == "moved":
+            endpoint.call_later(0.3, lambda: audio.set_legs(caller, other))
         if case == "taped":
             endpoint.call_later(0.2, lambda: caller.startTransmit(tape.heard))
 
@@ -127,7 +131,7 @@ def main(case: str) -> dict[str, Any]:
         endpoint.call_later(1.6, lambda: audio.off(lambda: moments.update(off=time.monotonic())))
     endpoint.call_later(2.8, finish)
     endpoint.run()
-    KEEP.extend((caller, agent, audio, tape))
+    KEEP.extend((caller, agent, other, audio, tape))
     heard = agent.since(moments["on"] + 0.03)
     return {
         "before": "".join(key for key, _, _ in dsp.detect(agent.since(0.0)[:4000])),
@@ -143,6 +147,13 @@ def main(case: str) -> dict[str, Any]:
             )
         ),
         "taped_loudest_late": int(np.abs(_since(taped, moments["on"] + 1.2).astype(int)).max(initial=0)),
+        "said_loudest": [
+            max(
+                (int(np.abs(block.astype(int)).max()) for at, block in said if after <= at < before),
+                default=-1,
+            )
+            for after, before in ((0.0, moments["on"] + 0.25), (moments["on"] + 1.0, moments["end"]))
+        ],
         "alarms": alarms,
         "pressed": len(pressed),
         "heard_by_listener": audio.keys_heard,

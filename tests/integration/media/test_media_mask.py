@@ -24,7 +24,7 @@ def labs() -> dict[str, dict[str, Any]]:
             stderr=subprocess.PIPE,
             text=True,
         )
-        for case in ("off", "broken", "leaky", "joined", "taped")
+        for case in ("off", "broken", "leaky", "joined", "taped", "moved")
     }
     results = {}
     for case, process in running.items():
@@ -74,3 +74,13 @@ def test_the_caller_fed_to_the_recording_is_found_cut_and_alarmed(labs: dict[str
     result = labs["taped"]
     assert result["alarms"] == ["bridge-connection"]
     assert (result["taped_loudest_late"], result["loudest_late"]) == (0, 0)
+
+
+def test_a_recording_follows_a_transfer_and_stays_masked(labs: dict[str, dict[str, Any]]) -> None:
+    result = labs["moved"]
+    assert result["taped_before"] != ""
+    assert (result["taped_masked"], result["alarms"]) == ("", [])
+    first, second = result["said_loudest"]
+    assert first == 0, "the first agent said nothing"
+    assert second > 5000, "the second one did"
+    assert result["loudest_late"] == 0, "the first agent hears nothing any more"
