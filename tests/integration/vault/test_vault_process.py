@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -166,6 +167,50 @@ def test_kill_9_in_the_middle_of_an_authorization_ends_in_the_truth(site: Site, 
         known = asyncio.run(site.known(attempt_id))
     assert known["outcome"] in ("approved", "reversed")
     assert booked(site, attempt_id) == 1
+
+
+def versions(site: Site) -> set[int]:
+    connection = sqlite3.connect(site.folder / "vault.sqlite3", timeout=10)
+    try:
+        return {version for (version,) in connection.execute("SELECT kek_version FROM cards")}
+    finally:
+        connection.close()
+
+
+def test_kill_9_in_the_middle_of_a_rotation_loses_no_card(site: Site) -> None:
+    async def store(count: int) -> list[str]:
+        payments = [new_id("pay") for _ in range(count)]
+        async with unix_client(site.folder / "c") as cell:
+            await up(cell)
+            for payment_id in payments:
+                url = f"/v1/payments/{payment_id}/fields/payment-card-number"
+                assert (await cell.put(url, json={"value": AMEX})).status_code == 200
+        return payments
+
+    async def readable(payments: list[str]) -> list[int]:
+        async with unix_client(site.folder / "p") as panel:
+            await up(panel)
+            return [(await panel.get(f"/v1/payments/{one}/card")).status_code for one in payments]
+
+    def rotated() -> set[int]:
+        for _ in range(4000):
+            if (found := versions(site)) != {1}:
+                return found
+            time.sleep(0.002)
+        raise AssertionError("no row was renewed")
+
+    with site.vault() as process:
+        payments = asyncio.run(store(80))
+        words = [sys.executable, "-m", "paycall", "keys", "--config", str(site.config), "rotate"]
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+        assert rotated() == {1, 2}
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert versions(site) == {1, 2}
+    with site.vault():
+        assert set(asyncio.run(readable(payments))) == {200}
+        assert any(versions(site) == {2} or time.sleep(0.05) for _ in range(400))
+        assert set(asyncio.run(readable(payments))) == {200}
 
 
 def test_the_process_refuses_dumps_and_tracing_and_frees_its_memory_overwritten(site: Site) -> None:
