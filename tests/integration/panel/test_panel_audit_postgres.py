@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 from paycall.store.database import open_database
 from paycall.store.tables import AUDIT
@@ -26,7 +28,13 @@ engine.dispose()
 """
 
 
-def test_entries_of_several_panels_make_one_chain(postgres_url: str) -> None:
+def audit(config: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """The command, as somebody types it."""
+    command = [sys.executable, "-m", "paycall", "audit", "--config", str(config), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_entries_of_several_panels_make_one_chain(tmp_path: Path, postgres_url: str) -> None:
     engine = open_database(postgres_url)
     with engine.begin() as connection:
         connection.exec_driver_sql(
@@ -35,8 +43,18 @@ def test_entries_of_several_panels_make_one_chain(postgres_url: str) -> None:
     words = [sys.executable, "-c", _PANEL, postgres_url, str(_ENTRIES)]
     panels = [subprocess.Popen(words) for _ in range(_PANELS)]
     assert [panel.wait(60) for panel in panels] == [0] * _PANELS
+    config = tmp_path / "paycall.toml"
+    config.write_text(f'[site]\nvar = "{tmp_path}"\n[panel]\ndatabase_url = "{postgres_url}"\n')
+    verified = audit(config, "verify", "--zone", "panel")
+    assert verified.returncode == 0 and f"{_PANELS * _ENTRIES} entries hold" in verified.stdout
+    exported = audit(config, "export", "--zone", "panel").stdout.splitlines()
+    assert json.loads(exported[_PANELS * _ENTRIES])["action"] == "verify audit log"
     with engine.connect() as connection:
         finding = AUDIT.verify(connection)
         count = connection.exec_driver_sql("SELECT name FROM customers").scalar()
     engine.dispose()
-    assert (finding.problem, finding.entries, count) == (None, _PANELS * _ENTRIES, str(_PANELS * _ENTRIES))
+    assert (finding.problem, finding.entries, count) == (
+        None,
+        _PANELS * _ENTRIES + 2,
+        str(_PANELS * _ENTRIES),
+    )
