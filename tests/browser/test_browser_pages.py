@@ -35,6 +35,19 @@ async def _payment(desk: Desk, name: str, number: str, caller: str) -> tuple[str
     return call_id, str(payment["id"])
 
 
+async def _programs(desk: Desk) -> None:
+    """A key, a revoked one, and a webhook that failed, to be looked at."""
+    client = await desk.world.signed_in("anna")
+    for name in ("shop", "former"):
+        made = await client.post(
+            "/api/v1/api-keys", json={"name": name, "scopes": ["calls:read", "payments:read"]}
+        )
+    await client.delete(f"/api/v1/api-keys/{made.json()['api_key']['id']}")
+    hook = {"url": "http://127.0.0.1:9/hook", "events": ["payment.*"]}
+    webhook = (await client.post("/api/v1/webhook-subscriptions", json=hook)).json()["webhook"]
+    await client.post(f"/api/v1/webhook-subscriptions/{webhook['id']}/test")
+
+
 async def _charge(desk: Desk, name: str, payment_id: str) -> None:
     client = await desk.world.signed_in(name)
     await client.post(f"/api/v1/payments/{payment_id}/authorize")
@@ -61,7 +74,8 @@ def test_no_page_has_an_accessibility_violation(desk: Desk, scheme: str) -> None
     assert _violations(page) == [], "settled"
     page.click("#start-payment")
     assert _violations(page) == [], "dialog"
-    for path in (*PAGES[1:], f"/payments/{paid}"):
+    desk.server.do(_programs(desk))
+    for path in (*PAGES[1:], f"/payments/{paid}", "/embed"):
         page.goto(desk.server.url + path)
         assert _violations(page) == [], path
 
