@@ -16,6 +16,7 @@ from paycall.domain.errors import NotAllowedError
 from paycall.panel.rate_limit import RateLimit, TooManyError
 from paycall.panel.roles import Permission, Principal
 from paycall.panel.services.api_keys import find_program, touch_key
+from paycall.panel.services.audit import note
 from paycall.panel.services.context import Context
 from paycall.panel.services.sessions import COOKIE, find_principal, session_hash, touch
 from paycall.store.database import reading, writing
@@ -154,7 +155,15 @@ async def gate(request: Request) -> None:
     if principal.unfinished and name not in UNFINISHED:
         raise UnfinishedError
     if not principal.may(needed):
+        await asyncio.to_thread(_note_refused, request, context_of(request), principal, name)
         raise NotAllowedError
+
+
+def _note_refused(request: Request, context: Context, principal: Principal, route: str) -> None:
+    """Somebody we know asked for what is not theirs (PCI DSS 10.2.1.4)."""
+    address = request.client.host if request.client else ""
+    with writing(context.deps.database) as session:
+        note(session, context.now(), principal.id, "access", target=route, result="refused", address=address)
 
 
 def _find(request: Request, context: Context, is_activity: bool) -> Principal | None:

@@ -91,6 +91,16 @@ def test_a_lock_out_and_a_change_of_role_are_told(run: Run) -> None:
     run(scenario)
 
 
+def test_who_is_turned_away_is_told(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        ann_id = world.add("ann")
+        ann = await world.signed_in("ann")
+        assert (await ann.get("/api/v1/operators")).status_code == 403
+        assert (ann_id, "access", "refused") in told(world)
+
+    run(scenario)
+
+
 @pytest.mark.parametrize(
     ("statement", "named"),
     [
