@@ -1,4 +1,4 @@
-"""Many payments at once on SQLite, which has one writer: they wait for each other, and none is turned away."""
+"""What an authorization costs the database, and many at once: they wait for each other, and none is turned away."""
 
 from __future__ import annotations
 
@@ -7,12 +7,40 @@ import sqlite3
 import threading
 from collections import Counter
 
+import sqlalchemy as sa
+
 from paycall.vault.providers.file import FileKeys
 from paycall.vault.tables import audit
 from tests.fakes.vault_harness import VaultHarness
 
 _PAYMENTS = 40
 _HELD_S = 0.05
+
+
+def test_an_authorization_is_two_commits_and_six_writes(vault: VaultHarness) -> None:
+    """One commit before the request is sent and one after its answer: each is a wait for the disk."""
+    commits, statements = Counter[bool](), Counter[str]()
+
+    def committed(connection: sa.Connection) -> None:
+        commits[connection.get_execution_options().get("reading", False)] += 1
+
+    def executed(_: object, __: object, statement: str, *___: object) -> None:
+        statements[statement.split()[0]] += 1
+
+    async def main() -> None:
+        async with vault.running() as client:
+            payment_id, token = await client.capture()
+            engine = client.apps.services.store.engine
+            sa.event.listen(engine, "commit", committed)
+            sa.event.listen(engine, "before_cursor_execute", executed)
+            assert (await client.authorize(payment_id, token)).json()["outcome"] == "approved"
+            sa.event.remove(engine, "commit", committed)
+            sa.event.remove(engine, "before_cursor_execute", executed)
+
+    asyncio.run(main())
+    assert commits[False] == 2
+    # The attempt and what became of it; for each an entry of the audit and the audit's end.
+    assert (statements["INSERT"], statements["UPDATE"]) == (3, 3)
 
 
 def test_no_payment_is_turned_away_however_many_write(vault: VaultHarness) -> None:
