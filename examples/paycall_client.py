@@ -78,8 +78,8 @@ class Paycall:
     def events(self, after: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
         """What happens, as it happens: name and data, for ever.
 
-        A connection that breaks is made anew and goes on after the last event that came. ``reset`` means that too
-        much was missed: ask for the present state.
+        A connection that breaks is made anew and goes on after the last event that came. ``reset`` comes first, and
+        whenever too much was missed: ask for the present state.
         """
         while True:
             try:
@@ -87,7 +87,11 @@ class Paycall:
                     "GET", "/events", headers={"last-event-id": after} if after else {}, timeout=30
                 ) as stream:
                     stream.raise_for_status()
-                    for event_id, name, data in _frames(stream.iter_lines()):
+                    lines = stream.iter_lines()
+                    next(lines)  # from here on nothing is missed
+                    if not after:
+                        yield "reset", {}
+                    for event_id, name, data in _frames(lines):
                         after = event_id or after
                         if name != "heartbeat":
                             yield name, data
@@ -156,15 +160,19 @@ def take_payment(paycall: Paycall, amount_minor: int, currency: str, reference: 
     call = next(call for call in paycall.calls() if call["state"] == "connected")
     payment = paycall.start_payment(call["id"], amount_minor, currency, reference=reference)
     print(f"{payment['id']}: the line is masked, the caller is asked for the card")
+    charged = False
     for name, data in paycall.events():
-        if name == "capture.progress" and data["payment_id"] == payment["id"]:
-            print(f"  {data['field']}: {data['digits']} keys")
+        if name == "reset":
+            payment = paycall.payment(payment["id"])
         elif name.startswith("payment.") and data["payment"]["id"] == payment["id"]:
             payment = data["payment"]
-            if name == "payment.ready":
-                paycall.charge(payment["id"])
-            elif payment["state"] in FINAL:
-                break
+        elif name == "capture.progress" and data["payment_id"] == payment["id"]:
+            print(f"  {data['field']}: {data['digits']} keys")
+        if payment["state"] == "ready" and not charged:
+            charged = True
+            paycall.charge(payment["id"])
+        elif payment["state"] in FINAL:
+            break
     return payment
 
 

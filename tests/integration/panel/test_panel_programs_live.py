@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
+import ssl
 import subprocess
 import sys
 import threading
@@ -16,6 +18,7 @@ import httpx
 import pytest
 from argon2 import PasswordHasher
 
+from paycall.certs_command import issue
 from paycall.panel.roles import Role
 from paycall.panel.services import accounts
 from tests.fakes.panel_server import PanelServer
@@ -40,7 +43,7 @@ example = _example()
 class Receiver:
     """A program that takes webhooks; ``answers`` are the next statuses, then 204."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.got: list[tuple[dict[str, str], bytes]] = []
         self.answers: list[int] = []
         receiver = self
@@ -59,7 +62,10 @@ class Receiver:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
+        self.port = self._server.server_port
+        self.url = f"http://127.0.0.1:{self.port}/hook"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever)
         self._thread.start()
 
@@ -109,7 +115,8 @@ def test_the_example_takes_a_payment(
     with subprocess.Popen(
         [*command, "--amount-minor", "1999", "--reference", "INV-9"], stdout=subprocess.PIPE, text=True
     ) as program:
-        until(lambda: server.world.cell.calls[call_id].capture is not None, 20, "capture")
+        call = server.world.cell.calls[call_id]
+        until(lambda: call.capture is not None and call.capture.collecting is not None, 20, "capture")
         server.do(server.world.cell.key(call_id, number, "1230", "123"))
         said, _ = program.communicate(timeout=30)
     assert program.returncode == status, said
@@ -184,3 +191,36 @@ def test_a_receiver_that_is_away_for_three_days_is_left_alone(
         server.world.clock.advance(days=1, minutes=1)
         boss.post("/session", json={"name": "boss", "password": PASSWORD})  # who was idle signs in again
     until(lambda: not boss.get("/webhook-subscriptions").json()["webhooks"][0]["enabled"], 15, "the end")
+
+
+def test_over_tls_the_name_is_checked_although_the_address_is_dialled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issue(tmp_path / "certs", ["hook.test"])
+    receiving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    receiving.load_cert_chain(tmp_path / "certs" / "vault.pem", tmp_path / "certs" / "vault.key")
+    trusted = ssl.create_default_context(cafile=str(tmp_path / "certs" / "ca-server.pem"))
+    monkeypatch.setattr("paycall.panel.services.webhook_sender.trusted", lambda: trusted)
+    real = asyncio.SelectorEventLoop.getaddrinfo
+
+    async def look_up(loop: Any, host: Any, port: Any, **more: Any) -> Any:
+        return await real(loop, "127.0.0.1" if str(host).endswith(".test") else host, port, **more)
+
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "getaddrinfo", look_up)
+    receiver = Receiver(receiving)
+    with PanelServer(tmp_path) as server, httpx.Client(base_url=f"{server.url}/api/v1") as boss:
+        server.world.add("boss", Role.ADMINISTRATOR)
+        boss.post("/session", json={"name": "boss", "password": PASSWORD})
+        for host, state, error in (("hook.test", "delivered", None), ("other.test", "pending", "connection")):
+            made = _subscribe(boss, f"https://{host}:{receiver.port}/hook", "payment.*")
+            path = f"/webhook-subscriptions/{made['webhook']['id']}"
+            boss.post(f"{path}/test")
+            until(_tried(boss, path), 10, "try")
+            (item,) = boss.get(f"{path}/deliveries").json()["deliveries"]
+            assert (item["state"], item["error"]) == (state, error), host
+    assert [headers["host"] for headers, _ in receiver.got] == [f"hook.test:{receiver.port}"]
+    receiver.close()
+
+
+def _tried(boss: httpx.Client, path: str) -> Callable[[], bool]:
+    return lambda: bool(boss.get(f"{path}/deliveries").json()["deliveries"][0]["tries"])
