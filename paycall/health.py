@@ -32,7 +32,9 @@ def is_ready(name: str, settings: Settings) -> bool:
         "sandbox": lambda: _tcp_ok(sandbox.host, sandbox.port),
         "vault": lambda: _door_ok(vault.cell_address) and _door_ok(vault.panel_address),
         "panel": lambda: _http_ok(panel.host, panel.port),
-        "media": lambda: all(sip_answers(media.address, media.first_sip_port + n) for n in range(media.cells)),
+        "media": lambda: all(
+            sip_answers(media.address, media.first_sip_port + n) for n in range(media.cells)
+        ),
     }
     return checks[name]()
 
