@@ -92,8 +92,16 @@ class AuditLog:
 
         # Built once: every authorization appends twice.
         self._locked = sa.select(self.head).where(self.head.c.id == 1).with_for_update()
-        self._insert = self.table.insert()
-        self._move = self.head.update().where(self.head.c.id == 1)
+        values: dict[str, Any] = {
+            column.name: sa.bindparam(f"entry_{column.name}") for column in self.table.c
+        }
+        insert = self.table.insert().values(values)
+        move = self.head.update().where(self.head.c.id == 1)
+        move = move.values({name: values[name] for name in ("seq", "hash")})
+        self._writes: dict[bool, tuple[sa.Executable, ...]] = {
+            True: (move.add_cte(insert.cte("entry")),),  # PostgreSQL: both in one round trip
+            False: (insert, move),
+        }
 
     def append(self, connection: sa.Connection, entry: Entry, now: datetime) -> None:
         """Add an entry inside the caller's transaction."""
@@ -113,8 +121,9 @@ class AuditLog:
             "result": entry.result,
         }
         digest = _digest(row, previous)
-        connection.execute(self._insert, {**row, "previous": previous, "hash": digest})
-        connection.execute(self._move, {"seq": seq, "hash": digest})
+        values = {**row, "previous": previous, "hash": digest}
+        for statement in self._writes[connection.dialect.name == "postgresql"]:
+            connection.execute(statement, {f"entry_{name}": value for name, value in values.items()})
 
     def verify(self, connection: sa.Connection) -> Finding:
         """Walk the chain from its beginning, in a transaction that sees nothing of what is written meanwhile."""
