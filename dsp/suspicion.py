@@ -19,7 +19,7 @@ from dsp.hum import low_basis
 from dsp.levels import dbm0_to_rms
 
 # Each tone is looked for at its frequency and beside it: a lax phone is off by up to 4 %.
-BESIDE: Final = (1.0, 0.972, 1.028)
+BESIDE: Final = (1.0, 0.970, 1.030)
 # Share of the window's energy in the strongest low and the strongest high tone.
 PAIR: Final = 0.62  # with as much, in the same tones, in the window before
 BEFORE: Final = 0.45

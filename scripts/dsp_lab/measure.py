@@ -14,6 +14,7 @@ from dsp_lab.impairments import IMPAIRMENTS
 from dsp_lab.limits import Limit
 from dsp_lab.signals import RATE, Keyed, key_string
 
+FRAME = 160  # samples: 20 ms
 Hear = Callable[[np.ndarray], str]
 
 
@@ -111,13 +112,13 @@ def _worst_10_ms(pcm: np.ndarray, symbol: str, begin_s: float, end_s: float, lev
     return float(dsp.residual_db(pcm, moments, level_dbm0).max())
 
 
-def masked(keyed: Keyed, pcm: np.ndarray, rng: np.random.Generator) -> Masked:
+def masked(keyed: Keyed, pcm: np.ndarray, rng: np.random.Generator, delay_ms: int = 40) -> Masked:
     """Mask ``pcm`` in frames of 20 ms whose phase is random, and listen to what is left."""
-    shift = int(rng.integers(0, 160))
-    masker = dsp.ToneMasker(frame_ms=20)
-    line = np.zeros(-(-(shift + pcm.size + masker.delay_samples) // 160) * 160, dtype=np.int16)
+    shift = int(rng.integers(0, FRAME))
+    masker = dsp.ToneMasker(frame_ms=20, delay_ms=delay_ms)
+    line = np.zeros(-(-(shift + pcm.size + masker.delay_samples) // FRAME) * FRAME, dtype=np.int16)
     line[shift : shift + pcm.size] = pcm
-    out = np.concatenate([masker.process(line[at : at + 160]) for at in range(0, line.size, 160)])
+    out = np.concatenate([masker.process(frame) for frame in line.reshape(-1, FRAME)])
     late = (shift + masker.delay_samples) / RATE
     moments = [(begin + late, end + late) for begin, end in keyed.moments]
     named = [(symbol, *moment) for symbol, moment in zip(keyed.keys, moments, strict=True)]
@@ -131,18 +132,19 @@ def masked(keyed: Keyed, pcm: np.ndarray, rng: np.random.Generator) -> Masked:
     )
 
 
-def masked_over(name: str, count: int) -> Masked:
+def masked_over(name: str, count: int, delay_ms: int = 40) -> Masked:
     found = Masked()
     for number in range(count):
         keyed, pcm = arrival(name, number)
-        found.merge(masked(keyed, pcm, generator("mask", name, number)))
+        found.merge(masked(keyed, pcm, generator("mask", name, number), delay_ms))
     return found
 
 
 def muted_share(tape: Iterable[np.ndarray]) -> float:
     """Share of speech without keys that the masker takes away."""
-    masker, samples = dsp.ToneMasker(), 0
+    masker, samples = dsp.ToneMasker(frame_ms=20), 0
     for part in tape:
-        masker.process(part)
-        samples += part.size
+        whole = part[: part.size // FRAME * FRAME]
+        masker.process(whole)
+        samples += whole.size
     return (masker.muted_samples - masker.delay_samples) / samples

@@ -1,14 +1,21 @@
 """Recorded human speech: Debian's prompt packages for Asterisk, and tapes made of them.
 
 Needs asterisk-core-sounds-{en,ru,fr,es,it}-wav and asterisk-moh-opsound-wav (scripts/system-tools.sh).
+
+The recordings fall into two halves by a hash of their names. Thresholds are tuned on the tuning half; the
+held-out half, and synthetic voices in languages of which nothing was tuned on, say what they are worth.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
+import subprocess
 import wave
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -16,8 +23,38 @@ ROOT = Path("/usr/share/asterisk")
 LANGUAGES = ("en", "ru", "fr", "es", "it")
 # Beeps are no speech; they are left out of the speech, whatever a detector makes of them.
 _NOT_SPEECH = {"beep.wav", "beeperr.wav", "ascending-2tone.wav", "descending-2tone.wav"}
+# espeak-ng speaks numbers in each of these by itself.
+VOICES = (
+    "de",
+    "nl",
+    "pl",
+    "pt",
+    "sv",
+    "da",
+    "nb",
+    "fi",
+    "cs",
+    "hu",
+    "ro",
+    "tr",
+    "el",
+    "uk",
+    "hi",
+    "ja",
+    "cmn",
+    "ko",
+)
 SPEEDS = (1.0, 0.93, 1.08, 1.17)
 LEVELS_DB = (0.0, -10.0, 4.0, -18.0)
+
+
+Part = Literal["tuning", "held out"]
+
+
+def part_of(path: Path) -> Part:
+    """Which half of the recordings one belongs to."""
+    name = path.relative_to(ROOT).as_posix()
+    return "held out" if hashlib.sha256(name.encode()).digest()[0] % 2 else "tuning"
 
 
 def _read(path: Path) -> np.ndarray:
@@ -27,8 +64,8 @@ def _read(path: Path) -> np.ndarray:
 
 
 @cache
-def recordings(music: bool = True) -> tuple[np.ndarray, ...]:
-    """Every prompt, and every piece of music on hold, once, in a fixed order, as int16 at 8 kHz."""
+def recordings(music: bool = True, part: Part | None = None) -> tuple[np.ndarray, ...]:
+    """Every prompt (of one half), and every piece of music on hold, once, in a fixed order, as int16 at 8 kHz."""
     files = sorted(p for p in ROOT.rglob("*.wav") if not p.is_symlink() and p.name not in _NOT_SPEECH)
     if not music:
         files = [p for p in files if ROOT / "moh" not in p.parents]
@@ -37,7 +74,7 @@ def recordings(music: bool = True) -> tuple[np.ndarray, ...]:
     )
     if not found >= {*LANGUAGES, "moh"}:
         raise RuntimeError("the recorded speech is missing: run scripts/system-tools.sh")
-    return tuple(_read(path) for path in files)
+    return tuple(_read(path) for path in files if part is None or part_of(path) == part)
 
 
 def change_speed(pcm: np.ndarray, speed: float) -> np.ndarray:
@@ -58,24 +95,44 @@ def change_speed(pcm: np.ndarray, speed: float) -> np.ndarray:
 
 def variation(pcm: np.ndarray, speed: float, level_db: float) -> np.ndarray:
     changed = change_speed(pcm, speed) * 10 ** (level_db / 20)
-    return np.clip(np.rint(changed), -32768, 32767).astype(np.int16)
+    return np.asarray(np.clip(np.rint(changed), -32768, 32767), dtype=np.int16)
 
 
-def tapes(hours: float, music: bool = True, stride: int = 1) -> Iterator[np.ndarray]:
+def tapes(
+    hours: float, music: bool = True, stride: int = 1, part: Part | None = None
+) -> Iterator[np.ndarray]:
     """Recordings with speed and level varied, one after the other, until ``hours`` are full.
 
     ``stride`` takes every n-th recording only, so that a short tape has all languages, too.
     """
     left = int(hours * 3600 * 8000)
     for round_ in range(64):
-        for index, recording in enumerate(recordings(music)[round_ % stride :: stride]):
+        for index, recording in enumerate(recordings(music, part)[round_ % stride :: stride]):
             if left <= 0:
                 return
             speed = SPEEDS[round_ % len(SPEEDS)] * (1.0 + 0.02 * (round_ // len(SPEEDS)))
             level = LEVELS_DB[(round_ + index) % len(LEVELS_DB)]
-            part = variation(recording, speed, level)[:left]
-            left -= part.size
-            yield part
+            sound = variation(recording, speed, level)[:left]
+            left -= sound.size
+            yield sound
+
+
+def voices(minutes: float, languages: tuple[str, ...] = VOICES) -> Iterator[np.ndarray]:
+    """Synthetic voices that read numbers, as callers do: a few seconds of each language in turn."""
+    left = int(minutes * 60 * 8000)
+    rng = np.random.default_rng(24)
+    while left > 0:
+        for language in languages:
+            text = " ".join(str(int(10 ** rng.uniform(0, 7))) for _ in range(12))
+            pitch, speed = rng.integers(10, 90), rng.integers(120, 210)
+            say = ["espeak-ng", "-v", language, "-p", str(pitch), "-s", str(speed), "--stdout", text]
+            spoken = subprocess.run(say, check=True, capture_output=True).stdout
+            with wave.open(io.BytesIO(spoken)) as source:
+                pcm = np.frombuffer(spoken[44:], dtype=np.int16)
+                rate = source.getframerate()
+            level = LEVELS_DB[int(rng.integers(len(LEVELS_DB)))]
+            yield variation(pcm, rate / 8000, level)[: max(left, 0)]
+            left -= int(pcm.size * 8000 / rate)
 
 
 def tone_likeness(pcm: np.ndarray, window: int = 256, hop: int = 128) -> np.ndarray:
@@ -99,13 +156,18 @@ def tone_likeness(pcm: np.ndarray, window: int = 256, hop: int = 128) -> np.ndar
 
 
 def adversarial_tape(
-    minutes: float, speeds: tuple[float, ...], fragment_s: float = 1.0, stride: int = 1
+    minutes: float,
+    speeds: tuple[float, ...],
+    fragment_s: float = 1.0,
+    stride: int = 1,
+    part: Part | None = None,
 ) -> np.ndarray:
     """The most tone-like fragments of every ``stride``-th recording at all ``speeds``, strung together."""
+    sources = recordings(part=part)
     half = int(fragment_s * 4000)
     found: list[tuple[float, int, float, int]] = []
     for speed in speeds:
-        for number, recording in enumerate(recordings()):
+        for number, recording in enumerate(sources):
             if number % stride:
                 continue
             pcm = variation(recording, speed, 0.0)
@@ -122,6 +184,6 @@ def adversarial_tape(
     for _, number, speed, at in found[: int(minutes * 60 / fragment_s)]:
         key = (number, speed)
         if key not in cached:
-            cached[key] = variation(recordings()[number], speed, 0.0)
+            cached[key] = variation(sources[number], speed, 0.0)
         parts.append(cached[key][max(at - half, 0) : at + half])
     return np.concatenate(parts)

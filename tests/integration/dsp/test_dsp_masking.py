@@ -46,4 +46,5 @@ def test_without_the_masker_all_of_it_is_heard():
 
 
 def test_speech_is_left_alone():
-    assert measure.muted_share(speech.tapes(1 / 3, music=False, stride=7)) <= 0.003
+    """The half of the recordings that no threshold was tuned on."""
+    assert measure.muted_share(speech.tapes(1 / 3, music=False, stride=7, part="held out")) <= 0.003
