@@ -34,7 +34,7 @@ class KeyPort(pj.AudioMediaPort):  # type: ignore[misc]
     def listen(self, listening: bool) -> None:
         """Begin afresh, or stop."""
         self._waiting, self._samples = [], 0
-        self._detector = DtmfDetector(BRIDGE_RATE_HZ) if listening else None
+        self._detector = DtmfDetector(BRIDGE_RATE_HZ, part_s=0.1) if listening else None
 
     @guarded
     def onFrameReceived(self, frame: pj.MediaFrame) -> None:

@@ -6,8 +6,6 @@ a second longer (PJSIP's clock thread may still know it). The callbacks run in P
 
 from __future__ import annotations
 
-import ctypes
-import threading
 import time
 from collections.abc import Callable
 
@@ -24,20 +22,6 @@ SAMPLES = BRIDGE_RATE_HZ * FRAME_MS // 1000
 # The check may come 200 ms late: the bridge collects as much, in C, and a call of the listener costs much the same.
 LISTEN_MS = 200
 LISTEN_SAMPLES = BRIDGE_RATE_HZ * LISTEN_MS // 1000
-
-
-_thread = threading.local()
-
-
-def _stay_attached() -> None:
-    """Keep Python's state of the calling thread between callbacks, once and for all.
-
-    The clock thread is PJSIP's: each of its callbacks would make a thread state and its stack anew, by system
-    calls, and throw them away. A second ``PyGILState_Ensure`` without its release keeps it, and holds no lock.
-    """
-    if not getattr(_thread, "attached", False):
-        ctypes.pythonapi.PyGILState_Ensure()
-        _thread.attached = True
 
 
 def audio_format(frame_ms: int = FRAME_MS) -> pj.MediaFormatAudio:
@@ -73,7 +57,6 @@ class MaskPort(pj.AudioMediaPort):  # type: ignore[misc]
 
     @guarded
     def onFrameReceived(self, frame: pj.MediaFrame) -> None:
-        _stay_attached()
         self._ready = None
         pipeline = self._pipeline
         if pipeline is None:
