@@ -76,9 +76,8 @@ def test_every_call_and_capture_ends_with_a_clear_event() -> None:
                 memory[cell.pid].append((cell.served, private_mb(cell.pid)))
         assert len(lost(panel, 0)) > 0
         assert not panel.of_type("call.alarm")
-        assert (
-            completed >= 0.9 * due
-        )  # all 17 keys of a call; a machine that stalls loses a packet now and then
+        # all 17 keys of a call; where this machine stalls the phones send late, and a packet is lost
+        assert due - completed <= 0.05 * due + phones.late_ticks
         assert max(open_files(pid) for pid in site.pids().values()) <= max(idle)
         assert sum(open_files(each.pid) for each in node_processes(site)) <= node_idle
         for samples in memory.values():
