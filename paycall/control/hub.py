@@ -178,16 +178,23 @@ class Hub:
         """End the call."""
         await self._command(HangUp(command_id=new_id("cmd"), call_id=call_id))
 
+    def can_dial_out(self) -> bool:
+        """Whether a cell that is connected has a trunk."""
+        return any(
+            connection.hello is not None and connection.hello.dials_out for connection in self._cells()
+        )
+
     async def dial_out(self, call_id: str, agent_uri: str, number: str) -> None:
         """Have a cell with a free place ring this phone, then dial the number."""
+        if not self.can_dial_out():
+            raise NoTrunkError
         for connection in sorted(self._cells(), key=lambda each: len(each.call_ids)):
-            if connection.hello is None or len(connection.call_ids) >= connection.hello.capacity:
+            hello = connection.hello
+            if hello is None or not hello.dials_out or len(connection.call_ids) >= hello.capacity:
                 continue
             command = DialOut(command_id=new_id("cmd"), call_id=call_id, agent_uri=agent_uri, number=number)
             try:
                 await self._send(connection, command)
-            except NoTrunkError:
-                raise
             except (StateError, LinkError):  # taken meanwhile, draining, or just gone
                 continue
             return

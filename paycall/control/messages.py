@@ -79,6 +79,7 @@ class Hello(Message):
     version: str
     sip_uri: SipUri = ""
     capacity: int = 0
+    dials_out: bool = False
     calls: tuple[CallSnapshot, ...] = ()
 
 

@@ -96,8 +96,14 @@ class CallControl(Protocol):
     async def hang_up(self, call_id: str) -> None:
         """End the call."""
 
+    def can_dial_out(self) -> bool:
+        """Whether a cell that is connected has a trunk."""
+
     async def dial_out(self, call_id: str, agent_uri: str, number: str) -> None:
-        """Ring this phone of an operator's, then dial the number; ``StateError`` if every line is busy."""
+        """Ring this phone of an operator's, then dial the number.
+
+        Raises ``StateError`` if every line is busy or there is no trunk, ``InputError`` if its settings forbid it.
+        """
 
     async def expect_link_code(self, link_id: str, code: str, seconds: float) -> None:
         """Have every cell wait for this code on its agent legs. Raises nothing."""

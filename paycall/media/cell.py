@@ -363,6 +363,7 @@ class Cell:
             version=_VERSION,
             sip_uri=self._endpoint.sip_uri,
             capacity=self._settings.calls_per_cell,
+            dials_out=self._outbound.possible,
             calls=tuple(self._snapshots.values()),
         )
 

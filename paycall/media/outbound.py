@@ -32,6 +32,11 @@ class Outbound:
             account = self._endpoint.add_account(on_incoming, self._trunk.adjust, self._registered)
             self._account = TrunkAccount(self._trunk, account)
 
+    @property
+    def possible(self) -> bool:
+        """Whether there is a trunk."""
+        return self._trunk is not None
+
     def trunk(self) -> TrunkAccount:
         """Where customers are dialled.
 

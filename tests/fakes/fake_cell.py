@@ -177,6 +177,9 @@ class FakeCell:
         self._call(call_id)
         self.routes[call_id] = agent_uri
 
+    def can_dial_out(self) -> bool:
+        return True
+
     async def dial_out(self, call_id: str, agent_uri: str, number: str) -> None:
         if self.refuse is not None:
             raise self.refuse

@@ -63,6 +63,7 @@ class Board(Page):
     default_fields: tuple[CardField, ...]
     all_fields: tuple[CardField, ...]
     test_calls: bool
+    dialling: bool
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,7 @@ def _board(
             default_fields=DEFAULT_FIELDS,
             all_fields=tuple(CardField),
             test_calls=context.deps.test_calls is not None,
+            dialling=context.deps.calls.can_dial_out(),
         )
 
 

@@ -59,6 +59,7 @@ class Cell:
         self.sender_id, self.boot_id = new_id("cell"), new_id("boot")
         self.calls: tuple[CallSnapshot, ...] = ()
         self.capacity = 2
+        self.dials_out = True
         self.commands: list[AnyCommand] = []
         self.refuse: Exception | None = None
         self.link = ControlLink(f"unix:{path}", self.hello, self.on_command)
@@ -71,6 +72,7 @@ class Cell:
             node_id=new_id("node"),
             version="1",
             capacity=self.capacity,
+            dials_out=self.dials_out,
             calls=self.calls,
         )
 
@@ -233,9 +235,20 @@ def test_a_call_is_dialled_by_a_cell_with_room_and_codes_go_to_all_cells() -> No
             free.refuse = StateError()
             with pytest.raises(StateError):
                 await panel.hub.dial_out(new_id("call"), "sip:anna@127.0.0.1", "+3612345678")
-            free.refuse = refusing.refuse = NoTrunkError()
+
+    run(story)
+
+
+def test_without_a_trunk_nothing_is_dialled() -> None:
+    async def story(path: Path) -> None:
+        cell, panel = Cell(path), Panel()
+        cell.dials_out = False
+        async with panel.hub.serve(f"unix:{path}"), cell.running():
+            await panel.seen(Hello)
+            assert not panel.hub.can_dial_out()
             with pytest.raises(NoTrunkError):
                 await panel.hub.dial_out(new_id("call"), "sip:anna@127.0.0.1", "+3612345678")
+            assert cell.commands == []
 
     run(story)
 
