@@ -185,6 +185,8 @@ class PanelSettings(Section):
     between_keys_s: float = Field(default=5.0, gt=0, le=600)
     field_attempts: int = Field(default=3, ge=1, le=20)
     brands: Brands = ()
+    # Whether operators choose in which language a caller is told what to key (sites with prompts).
+    caller_languages: bool = False
     # The most that a role may refund at once, in minor units; a role that is not named has no limit.
     refund_limits_minor: dict[str, int] = Field(default_factory=dict)
     # With true, whoever has no second factor has to set one up before anything else.

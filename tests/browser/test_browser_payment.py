@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from paycall.domain.call import EndReason
 from paycall.panel.languages import LANGUAGES
 from paycall.panel.roles import Role
+from paycall.settings import PanelSettings
 from tests.browser.conftest import Desk
+from tests.fakes.panel_server import PanelServer
 from tests.fakes.panel_world import APPROVED, DECLINED, NO_ANSWER, WRONG_CODE
 
 STATE = "#payment[data-state={}]"
@@ -243,3 +246,27 @@ def test_an_operator_does_not_get_anothers_call_in_front(desk: Desk) -> None:
     desk.server.do(desk.world.cell.call_in(caller="+3611"))
     expect(page.locator("h1.caller")).to_have_text(re.compile(r"\+3611"))
     expect(page.locator(".call-item")).to_have_count(1)
+
+
+def test_the_caller_s_language_is_chosen_where_the_site_wants_that(
+    tmp_path: Path, chromium: Browser, desk: Desk
+) -> None:
+    page = desk.sign_in()
+    desk.server.do(desk.world.cell.call_in())
+    page.wait_for_selector("#start-payment")
+    expect(page.locator("#payment-dialog [name=caller_language]")).to_have_count(0)
+    with PanelServer(tmp_path / "languages", PanelSettings(caller_languages=True)) as server:
+        other = Desk(server, chromium)
+        page = other.sign_in()
+        call_id = server.do(other.world.cell.call_in())
+        page.wait_for_selector("#start-payment")
+        page.keyboard.press("F2")
+        page.wait_for_selector("#payment-dialog[open]")
+        page.keyboard.type("19.99")
+        page.select_option("#payment-dialog [name=caller_language]", "uk")
+        page.click("#payment-dialog .primary")
+        page.wait_for_selector(STATE.format("capturing"))
+        capture = other.world.cell.calls[call_id].capture
+        assert capture is not None
+        assert capture.rules.language == "uk"
+        other.close()

@@ -19,6 +19,7 @@ from paycall.domain.fields import DEFAULT_FIELDS
 from paycall.domain.fields import Field as CardField
 from paycall.domain.money import CURRENCIES, exponent
 from paycall.panel.access import InContext, SignedIn
+from paycall.panel.languages import LANGUAGES
 from paycall.panel.pages import Page, render, site_name
 from paycall.panel.roles import Principal
 from paycall.panel.schemas import Call, Payment
@@ -62,6 +63,7 @@ class Board(Page):
     currencies: list[tuple[str, int]]
     default_fields: tuple[CardField, ...]
     all_fields: tuple[CardField, ...]
+    caller_languages: dict[str, str]
     test_calls: bool
     dialling: bool
 
@@ -133,6 +135,7 @@ def _board(
             currencies=_currencies(context.deps.site.currency),
             default_fields=DEFAULT_FIELDS,
             all_fields=tuple(CardField),
+            caller_languages=LANGUAGES if context.deps.settings.caller_languages else {},
             test_calls=context.deps.test_calls is not None,
             dialling=context.deps.calls.can_dial_out(),
         )

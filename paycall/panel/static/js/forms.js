@@ -39,6 +39,7 @@ function paymentBody(form) {
     reference: String(data.get("reference")),
     description: String(data.get("description")),
     fields: data.getAll("fields"),
+    caller_language: String(data.get("caller_language") ?? ""),
   };
 }
 
