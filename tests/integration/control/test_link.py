@@ -32,6 +32,7 @@ from paycall.domain.errors import (
     NotFoundError,
     NoTrunkError,
     NumberNotAllowedError,
+    SettingsError,
     StateError,
 )
 from paycall.domain.fields import CaptureError, Field
@@ -152,6 +153,20 @@ def test_a_restarted_panel_gets_what_it_did_not_acknowledge() -> None:
         kinds = [e.type for e in second.events]
         assert kinds[-2:] == ["call.ended", "hello"]
         assert "capture.progress" not in kinds  # the snapshot in hello carries the counts
+
+    run(story)
+
+
+def test_a_second_panel_on_the_same_socket_is_refused_and_the_first_is_heard_on() -> None:
+    async def story(path: Path) -> None:
+        cell, first, second = Cell(path), Panel(), Panel()
+        async with first.hub.serve(f"unix:{path}"):
+            with pytest.raises(SettingsError, match="in use"):
+                async with second.hub.serve(f"unix:{path}"):
+                    pass
+            async with cell.running():
+                await first.seen(Hello)
+        assert second.events == []
 
     run(story)
 
