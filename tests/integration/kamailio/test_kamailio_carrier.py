@@ -224,14 +224,14 @@ def test_a_restart_of_kamailio_ends_no_call(site: Site, carrier: Kamailio) -> No
         sipp.receive("180", 'optional="true"'),
         sipp.receive("200", 'rrs="true"', sipp.RTP_OF_PEER),
         sipp.in_dialog("ACK", "49", 1),
-        sipp.pause(3500),
+        sipp.pause(2000),
         sipp.in_dialog("UPDATE", "49", 2, sipp.sdp(rtp.port)),
         sipp.receive("200"),
         sipp.receive("BYE", 'timeout="20000"'),
         sipp.message(sipp.ANSWER_OK),
     )
     call = Call(site, target=carrier.target, caller_scenario=waits)
-    rtp.play(Stream().silence(4.0), call.caller_peer, wait=False)
+    rtp.play(Stream().silence(3.0), call.caller_peer, wait=False)
     since = time.monotonic()
     carrier.stop(signal.SIGKILL)
     carrier.start()
