@@ -45,6 +45,10 @@ def test_every_place_was_searched_by_a_search_that_finds(left: Left) -> None:
         assert Search().text(b'{"count": %s}' % card.security_code.encode(), "here")
 
 
+def test_a_key_provider_that_is_down_holds_the_field_and_not_the_call(left: Left) -> None:
+    assert left.went_on_without_keys
+
+
 @pytest.mark.parametrize(
     "kind",
     [
