@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import subprocess
@@ -267,3 +268,30 @@ def test_only_the_carriers_that_are_named_may_call() -> None:
             )
         )
         assert refused.wait() == 0, refused.errors()
+
+
+def test_a_cell_is_offered_no_more_calls_a_second_than_the_setting_says() -> None:
+    """Ten at once for one cell that is to get one a second: the others are told to come again."""
+    with Site(panel=False) as site:
+        kamailio = site.add(Kamailio(site, new_calls_per_cell_s=1, requests_per_source=1000))
+        until(lambda: sip_answers("127.0.0.1", site.sip_port), 10.0, "cell")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
+            end.bind(("127.0.0.1", 0))
+            end.settimeout(1.0)
+            own = "{}:{}".format(*end.getsockname())
+            for number in range(10):
+                end.sendto(
+                    f"INVITE sip:shop@{kamailio.target} SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bKr{number}\r\n"
+                    f"From: <sip:a@{own}>;tag={number}\r\nTo: <sip:shop@{kamailio.target}>\r\nCall-ID: r{number}\r\n"
+                    f"CSeq: 1 INVITE\r\nContact: <sip:a@{own}>\r\nMax-Forwards: 70\r\n"
+                    "Content-Length: 0\r\n\r\n".encode(),
+                    ("127.0.0.1", kamailio.port),
+                )
+            answers = set()
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    answers.add(end.recv(4096))
+    refused = {
+        answer for answer in answers if answer.startswith(b"SIP/2.0 503 ") and b"Retry-After: 5" in answer
+    }
+    assert len(refused) >= 8
