@@ -1,4 +1,4 @@
-"""The operator's day in a browser, on the real stack: calls by SIP and RTP, keys as tones, the acquirer's simulator.
+"""The operator's day in a browser, on the real stack: calls by SIP and RTP, keys, the acquirer's simulator.
 
 One stack for all stories, which build on each other: the first call is taken from the screen pop to the refund,
 the next ones meet a duplicate, a silent acquirer and a cut wire, then four operators in four languages take a
@@ -84,6 +84,10 @@ class Site:
         """The caller calls in, and is connected."""
         self.phones.call(self.desk.stack.sip_uris[0])
 
+    def key(self, digits: str) -> None:
+        """The caller keys. RFC 4733 events: a busy machine tears tones, and what is heard is not these stories'."""
+        self.phones.key(digits, "rfc4733")
+
     def payment(self, page: Page) -> dict[str, Any]:
         """What the API says of the payment on the page."""
         payment_id = page.locator("#payment").get_attribute("data-payment")
@@ -127,7 +131,7 @@ def _key(site: Site, page: Page, name: str, digits: str) -> None:
     """Key a field that is asked for; once more if a busy machine has torn a tone, as a caller would be asked to."""
     for _ in range(3):
         page.wait_for_selector(f"#field-{name}.collecting")
-        site.phones.key(digits)
+        site.key(digits)
         page.wait_for_selector(f"#field-{name}.stored, #field-{name} .field-error")
         if page.locator(f"#field-{name}.stored").count():
             return
@@ -170,16 +174,16 @@ def _first_call(site: Site, page: Page, supervisor: Page) -> None:
     page.press("#customer-dialog [name=name]", "Enter")
     expect(page.locator("h1.caller")).to_have_text("Kovács Béla")
     _start(page, "19.99", "INV-7001")
-    site.phones.key("42")
+    site.key("42")
     _dots(page, 2)
-    site.phones.key("4242")
+    site.key("4242")
     _dots(page, 6)
     expect(page.locator("#field-payment-card-number .card-brand")).to_have_text("Visa")
     # The supervisor sees the same, live, and has no digit either.
     expect(supervisor.locator(".call-item .tag.masked")).to_be_visible()
     supervisor.click(".call-item")
     expect(supervisor.locator("#field-payment-card-number field-dots i.on")).to_have_count(6)
-    site.phones.key("424242424#")
+    site.key("424242424#")
     expect(page.locator("#field-payment-card-number .field-error")).to_contain_text("1 digit short")
     page.wait_for_selector("#field-payment-card-number.collecting")
     _key_card(site, page, WRONG_CODE)
