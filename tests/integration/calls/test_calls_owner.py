@@ -88,15 +88,17 @@ def test_a_blind_transfer_in_a_capture_follows_and_masks_the_new_phone_from_its_
     assert new_phone.wait(5.0) == 0, new_phone.errors()
 
 
-@pytest.mark.parametrize("listening", [False, True], ids=["closed-port", "silent-port"])
-def test_an_agent_that_cannot_be_reached_is_told_at_once(listening: bool) -> None:
+@pytest.mark.parametrize(
+    ("listening", "reply_timeout_s"), [(False, 30.0), (True, 1.5)], ids=["closed-port", "silent-port"]
+)
+def test_an_agent_that_cannot_be_reached_is_told_at_once(listening: bool, reply_timeout_s: float) -> None:
     """A closed port says so by ICMP; one that swallows everything is given up after the setting's time."""
     silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     port = free_port()
     if listening:
         silent.bind(("127.0.0.1", port))
     try:
-        with Site(agent_uri=f"sip:operator@127.0.0.1:{port}", reply_timeout_s=1.5) as site:
+        with Site(agent_uri=f"sip:operator@127.0.0.1:{port}", reply_timeout_s=reply_timeout_s) as site:
             refused = sipp.scenario(
                 "caller", sipp.invite("49", sipp.sdp(free_port())), sipp.receive("100", 'optional="true"'),
                 sipp.receive("503"), sipp.in_dialog("ACK", "49", 1),
@@ -105,7 +107,7 @@ def test_an_agent_that_cannot_be_reached_is_told_at_once(listening: bool) -> Non
             caller = site.add(sipp.Sipp(refused, free_port(), site.target))
             ended = site.panel.wait("call.ended")
             assert ended.reason == "unreachable"
-            assert time.monotonic() - began < (3.5 if listening else 2.0)
+            assert time.monotonic() - began < 5.0
             assert caller.wait(5.0) == 0, caller.errors()
     finally:
         silent.close()
@@ -115,6 +117,7 @@ def test_the_next_route_is_tried_at_once_and_without_the_setting_nobody_is_belie
     second_port = free_port()
     with Site(
         agent_uri=f"sip:operator@127.0.0.1:{free_port()}",
+        reply_timeout_s=30.0,
         fallback_uris=[f"sip:second@127.0.0.1:{second_port}"],
     ) as site:
         second = site.add(sipp.Sipp(naming_answer(), second_port))
@@ -123,7 +126,7 @@ def test_the_next_route_is_tried_at_once_and_without_the_setting_nobody_is_belie
         text = sipp.caller(free_port(), hold_ms=500, headers="X-Paycall-Operator: 207")
         caller = site.add(sipp.Sipp(text, free_port(), site.target))
         assert site.panel.wait("call.connected").agent_uri == f"sip:second@127.0.0.1:{second_port}"
-        assert time.monotonic() - began < 3.0
+        assert time.monotonic() - began < 5.0
         assert caller.wait(5.0) == 0, caller.errors()
         assert second.wait(5.0) == 0, second.errors()
         assert site.panel.of_type("call.arrived")[0].operator == ""
