@@ -59,8 +59,10 @@ bench-dsp bench-media bench-vault bench-panel: bench-%: install
 	@mkdir -p build/bench
 	$(BIN)/python scripts/bench_$*.py
 
-storm: install ## 2,000 authorizations with every fault at random, the vault killed meanwhile (about 5 minutes)
-	PAYCALL_STORM=2000 $(BIN)/python -m pytest -q --timeout 1200 tests/integration/test_fault_storm.py
+storm: install ## 2,000 authorizations with every fault at random, the vault killed meanwhile; then 200 on each other wire
+	PAYCALL_STORM=2000 $(BIN)/python -m pytest -q --timeout 2400 tests/integration/test_fault_storm.py
+	PAYCALL_STORM=200 PAYCALL_STORM_ACQUIRERS=stripe,adyen,checkout_com \
+		$(BIN)/python -m pytest -q --timeout 2400 tests/integration/test_fault_storm.py
 
 soak: install ## 2,000 calls with captures, 8 at a time, cells killed at random (about 20 minutes)
 	PAYCALL_SOAK_CALLS=2000 $(BIN)/python -m pytest -q --timeout 3600 tests/integration/media/test_media_soak.py

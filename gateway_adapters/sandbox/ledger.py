@@ -87,7 +87,7 @@ class Named(_Base):
 
 
 class Answered(_Base):
-    """What an idempotency key was answered. ``answer`` is None after a fault that came before booking."""
+    """What an idempotency key was answered. ``answer`` is None where the row says only that a fault has happened."""
 
     __tablename__ = "answered"
 
@@ -168,7 +168,8 @@ class Ledger:
             return Replay(seen.status, json.loads(seen.answer)) if seen.answer is not None else None
 
     def first_fault(self, key: str, fingerprint: str) -> bool:
-        """Whether no fault has happened to this key yet; from now on one has."""
+        """Whether no fault has happened to this key yet; from now on one has. The key stays free."""
+        key = f"fault {key}"
         with Session(self._engine) as session, session.begin():
             if session.get(Answered, key) is not None:
                 return False
@@ -181,11 +182,11 @@ class Ledger:
             session.merge(Answered(key=key, fingerprint=fingerprint, status=status, answer=json.dumps(body)))
 
     def forget_answer(self, key: str) -> None:
-        """Take the request under this key anew, as after an error that is not kept; its fault does not come again."""
+        """Take the request under this key anew, as after an error that is not kept."""
         with Session(self._engine) as session, session.begin():
             seen = session.get(Answered, key)
             if seen is not None:
-                seen.status, seen.answer = 0, None
+                session.delete(seen)
 
     def forget_keys(self) -> None:
         """Drop all idempotency keys, as an acquirer does when their time is over."""

@@ -221,6 +221,16 @@ def test_a_request_lost_on_the_way_was_never_booked(peer: Any) -> None:
     assert len(booked(peer, request)) == 1
 
 
+def test_a_request_lost_on_the_way_can_be_reversed(peer: Any) -> None:
+    request = order()
+    with pytest.raises(NoAnswerError):
+        authorize(peer, request, DROPPED_BEFORE_BOOKING)
+    if peer.traits.reverses:
+        nothing = FOUND_NOTHING if peer.wire.answers_later else OperationOutcome.DONE
+        assert reverse(peer, request) is nothing
+    assert charged(peer) == 0
+
+
 def test_giving_up_waiting_leaves_the_outcome_unknown(peer: Any) -> None:
     request = order()
     with pytest.raises(NoAnswerError):

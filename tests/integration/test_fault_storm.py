@@ -1,17 +1,19 @@
 """A storm of faults over vault and acquirer: whatever breaks, every payment is charged once or not at all.
 
 Authorizations, settlements, voids and refunds go through the real vault process to the real simulator while
-answers are dropped before and after booking, turned into garbage, into 500 and 429, delayed past the time-out,
-declined and partly approved; connections are refused and cut; and the vault is killed (SIGKILL) and started
-again. At the end the two ledgers must agree to the cent, with nothing unknown.
+answers are dropped before and after booking, turned into garbage, into 500 and 429, delayed past the time-out
+before and after booking, declined and partly approved; connections are refused and cut; and the vault is killed
+(SIGKILL) and started again. At the end the two ledgers must agree to the cent, with nothing unknown.
 
-``PAYCALL_STORM`` sets the number of payments (2000 for the whole storm; the default keeps the suite short).
+``PAYCALL_STORM`` sets the number of payments (2000 for the whole storm; the default keeps the suite short),
+``PAYCALL_STORM_ACQUIRERS`` the wires, separated by commas.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import random
 import signal
@@ -29,13 +31,18 @@ import httpx
 import pytest
 import uvicorn
 
+from gateway_adapters.sandbox.ledger import Ledger
 from gateway_adapters.sandbox.server import create_app
 from paycall.domain.ids import new_id
+from tests.contract.conftest import API_KEY, WIRES
 
 PAYMENTS = int(os.environ.get("PAYCALL_STORM", "120"))
 WORKERS = 12
 KILLS = max(2, PAYMENTS // 250)
-API_KEY = "storm-key"
+# One after the other; ``make storm`` names them all.
+ACQUIRERS = os.environ.get("PAYCALL_STORM_ACQUIRERS", "sandbox").split(",")
+# Where nothing holds a request back and errors forget their key, what is not there is believed after minutes only.
+PATIENCE_S = {"checkout_com": 900.0}
 CARDS = ("4242424242424242", "4111111111111111", "5555555555554444")
 FINAL = ("approved", "declined", "reversed")
 RULES = """
@@ -60,6 +67,9 @@ chance = 0.03
 delay_s = 1.6
 [[rule]]
 chance = 0.03
+booking_delay_s = 1.6
+[[rule]]
+chance = 0.03
 code = "51"
 fault = "drop_after_booking"
 [[rule]]
@@ -70,7 +80,7 @@ chance = 0.05
 code = "10"
 """
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = pytest.mark.timeout(2400)
 
 
 class Door:
@@ -136,21 +146,21 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut_
 class Vault:
     """The vault's process, killed and started again."""
 
-    def __init__(self, folder: Path, acquirer_port: int) -> None:
+    def __init__(self, folder: Path, acquirer: str, acquirer_port: int) -> None:
         self.folder = folder
         self.config = folder / "paycall.toml"
+        settings = WIRES[acquirer].settings(acquirer_port) | {"read_s": 1.0}
+        table = "\n".join(f"{name} = {json.dumps(value)}" for name, value in settings.items())
         self.config.write_text(
             f"""
             [site]
             var = "{folder}/var"
             log_level = "warning"
             [vault]
-            acquirer = "sandbox"
+            acquirer = "{acquirer}"
             acquirer_timeout_s = 3.0
-            [vault.acquirers.sandbox]
-            url = "http://127.0.0.1:{acquirer_port}"
-            api_key = "{API_KEY}"
-            read_s = 1.0
+            [vault.acquirers.{acquirer}]
+            {table}
             [sandbox]
             enabled = false
             """
@@ -206,8 +216,9 @@ class Payment:
 class Storm:
     """The panel's side: what it asks of the vault, and how it goes on when nobody answers."""
 
-    def __init__(self, vault: Vault, rng: random.Random) -> None:
+    def __init__(self, vault: Vault, rng: random.Random, patience_s: float) -> None:
         self._rng = rng
+        self._patience_s = patience_s
         self.cell, self.panel = vault.client("cell"), vault.client("panel")
         self.seen: Counter[str] = Counter()
 
@@ -237,9 +248,8 @@ class Storm:
             "amount_minor": payment.amount_minor,
             "currency": "EUR",
         }
-        deadline = (
-            time.monotonic() + 240
-        )  # the breaker leaves the acquirer alone for a quarter of a minute at a time
+        # The breaker leaves the acquirer alone for a quarter of a minute at a time.
+        deadline = time.monotonic() + 240
         while time.monotonic() < deadline:
             answer = await self.ask(self.panel, "POST", "/v1/authorizations", body)
             code = answer.json().get("code", answer.json().get("outcome"))
@@ -284,13 +294,14 @@ class Storm:
         """Ask with the same operation id until its outcome is known."""
         path = f"/v1/authorizations/{payment.attempts[-1]}/{kind}"
         body = {"operation_id": new_id("op"), "amount_minor": amount_minor, "currency": "EUR"}
-        for _ in range(400):
+        deadline = time.monotonic() + self._patience_s
+        while time.monotonic() < deadline:
             answer = await self.ask(self.panel, "POST", path, body)
             outcome = str(answer.json().get("outcome", answer.json().get("code")))
             self.seen[f"{kind} {outcome}"] += 1
             if outcome in ("done", "failed"):
                 return outcome
-            assert outcome in ("unknown", "not-sent"), outcome
+            assert outcome in ("unknown", "not-sent", "pending"), outcome
             await asyncio.sleep(0.3)
         raise AssertionError(f"a {kind} never became known")
 
@@ -301,6 +312,18 @@ class Storm:
             payment.outcome = answer.json()["outcome"]
             if payment.outcome == "unknown":
                 await asyncio.sleep(0.5)
+
+
+async def pass_on(run: Storm, acquirer: str, ledger: Ledger) -> None:
+    """The acquirer's webhooks, each again until the vault takes it, as a panel passes them on."""
+    while True:
+        for sent in await asyncio.to_thread(ledger.webhooks, acquirer, undelivered_only=True):
+            path, headers = f"/v1/webhooks/{acquirer}", json.loads(sent.headers)
+            with contextlib.suppress(httpx.HTTPError):
+                answer = await run.panel.post(path, content=sent.body.encode(), headers=headers)
+                if answer.is_success:
+                    await asyncio.to_thread(ledger.webhook_delivered, sent.id)
+        await asyncio.sleep(0.3)
 
 
 @contextlib.asynccontextmanager
@@ -333,7 +356,8 @@ async def weather(vault: Vault, door: Door, rng: random.Random, done: Counter[st
         await door.open()
 
 
-def test_nothing_is_charged_twice_and_nothing_stays_unknown(tmp_path: Path) -> None:
+@pytest.mark.parametrize("acquirer", ACQUIRERS)
+def test_nothing_is_charged_twice_and_nothing_stays_unknown(tmp_path: Path, acquirer: str) -> None:
     rules = tmp_path / "rules.toml"
     rules.write_text(RULES)
     app = create_app(tmp_path / "ledger.sqlite3", API_KEY, rules=rules)
@@ -347,23 +371,26 @@ def test_nothing_is_charged_twice_and_nothing_stays_unknown(tmp_path: Path) -> N
     folder = tmp_path / "v"
     folder.mkdir()
     try:
-        payments, seen, starts = asyncio.run(storm(folder, port))
+        ledger = app.state.simulator.ledger
+        payments, seen, starts = asyncio.run(storm(folder, acquirer, port, ledger))
     finally:
         server.should_exit = True
         thread.join(10)
     assert starts == KILLS + 1
     outcomes = Counter(payment.outcome for payment in payments)
     print(f"outcomes {dict(outcomes)}\nseen {dict(seen)}")
-    check_ledgers(payments, app.state.simulator.ledger)
+    check_ledgers(payments, ledger)
     assert not set(outcomes) - set(FINAL), "nothing is unknown, nothing was given up"
     assert outcomes["approved"] > PAYMENTS // 2
 
 
-async def storm(folder: Path, port: int) -> tuple[list[Payment], Counter[str], int]:
+async def storm(
+    folder: Path, acquirer: str, port: int, ledger: Ledger
+) -> tuple[list[Payment], Counter[str], int]:
     rng = random.Random(20261122)
     door = Door(port, rng)
     await door.open()
-    vault = Vault(folder, door.port)
+    vault = Vault(folder, acquirer, door.port)
     vault.start()
     payments = [
         Payment(new_id("pay"), rng.randrange(100, 9_000) * 1000 + 500, rng.choice(CARDS))
@@ -371,7 +398,9 @@ async def storm(folder: Path, port: int) -> tuple[list[Payment], Counter[str], i
     ]
     todo = iter(payments)
     done: Counter[str] = Counter()
-    run = Storm(vault, rng)
+    patience_s = PATIENCE_S.get(acquirer, 240.0)
+    run = Storm(vault, rng, patience_s)
+    telling = asyncio.create_task(pass_on(run, acquirer, ledger))
 
     async def worker() -> None:
         for payment in todo:
@@ -382,9 +411,11 @@ async def storm(folder: Path, port: int) -> tuple[list[Payment], Counter[str], i
         async with weather(vault, door, rng, done), asyncio.TaskGroup() as group:
             for _ in range(WORKERS):
                 group.create_task(worker())
-        async with asyncio.timeout(300):
+        async with asyncio.timeout(patience_s + 60):
             await asyncio.gather(*(run.settle_down(payment) for payment in payments))
     finally:
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
         vault.kill()
         door.shut()
         await run.cell.aclose()
@@ -396,6 +427,8 @@ def check_ledgers(payments: list[Payment], ledger: Any) -> None:
     """The simulator's books against what the vault told the panel, payment by payment, to the cent."""
     rows: dict[str, list[Any]] = {}
     for row in ledger.authorizations():
+        if row.state == "draft":  # what Stripe's adapter takes a key with; it charges nothing
+            continue
         rows.setdefault(row.payment, []).append(row)
     theirs_total = ours_total = 0
     for payment in payments:

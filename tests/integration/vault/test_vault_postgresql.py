@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 import sqlalchemy as sa
 
+from paycall.domain.errors import SettingsError
 from paycall.domain.ids import new_id
 from paycall.vault.providers.file import FileKeys
 from paycall.vault.tables import audit, cards
@@ -53,6 +55,20 @@ def test_races_have_one_winner(vault: VaultHarness) -> None:
             with client.apps.services.store.begin() as connection:
                 assert audit.verify(connection).problem is None
         assert len(vault.acquirer.ledger) == 1
+
+    asyncio.run(main())
+
+
+def test_a_second_vault_on_the_same_database_is_refused(vault: VaultHarness) -> None:
+    async def main() -> None:
+        async with vault.running() as client:
+            with pytest.raises(SettingsError, match="another vault works on this database"):
+                async with vault.running():
+                    pass
+            payment_id, token = await client.capture()
+            assert (await client.authorize(payment_id, token)).json()["outcome"] == "approved"
+        async with vault.running():
+            pass
 
     asyncio.run(main())
 
