@@ -15,7 +15,7 @@ from paycall.panel.access import InContext, SignedIn
 from paycall.panel.pages import Page, render, site_name
 from paycall.panel.roles import Role
 from paycall.panel.routes.calls import PROBLEMS
-from paycall.panel.routes.session import address_of
+from paycall.panel.routes.session import address_of, place_of
 from paycall.panel.schemas import Account, Accounts, AddOperator, ChangeOperator, Id, Invited
 from paycall.panel.services import accounts
 from paycall.panel.services.audit import note
@@ -177,7 +177,7 @@ def _keep_an_administrator(session: Session) -> None:
 
 
 def _link(request: Request, token: str) -> str:
-    return f"{request.url.scheme}://{request.url.netloc}/invitation/{token}"
+    return f"{place_of(request).origin}/invitation/{token}"
 
 
 def _view(row: OperatorRow) -> Account:

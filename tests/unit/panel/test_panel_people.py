@@ -44,6 +44,16 @@ def test_an_invited_person_sets_a_password_once(run: Run) -> None:
     run(scenario)
 
 
+def test_an_invitation_leads_where_the_site_says(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        world.add("boss", Role.ADMINISTRATOR)
+        boss = await world.signed_in("boss")
+        added = await boss.post("/api/v1/operators", json={"name": "late"}, headers={"host": "evil.example"})
+        assert added.json()["invitation"].startswith("https://panel.example/invitation/")
+
+    run(scenario, public_url="https://panel.example")
+
+
 def test_an_invitation_is_too_old_after_three_days(run: Run) -> None:
     async def scenario(world: PanelWorld) -> None:
         world.add("boss", Role.ADMINISTRATOR)
