@@ -233,6 +233,7 @@ class Cell:
             dialogs=self._reported,
             counts=self._counts.all(),
             pss_mb=self._pss_mb,
+            trunk=self._outbound.registration,
         )
         pipes.send(self._node, report.encode())
 

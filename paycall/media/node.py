@@ -179,7 +179,14 @@ class Node:
             )
             for slot in self._slots
         )
-        return NodeStatus(self._node_id, self._draining, self._link.connected, cells, self._settings.address)
+        return NodeStatus(
+            self._node_id,
+            self._draining,
+            self._link.connected,
+            cells,
+            self._settings.address,
+            self._slots[0].report.trunk,
+        )
 
     def _zygote_spoke(self) -> None:
         try:

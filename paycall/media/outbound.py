@@ -25,6 +25,7 @@ class Outbound:
         self._settings = settings
         self._trunk = trunk_of(settings, cell_index)
         self._account: TrunkAccount | None = None
+        self.registration = "registering" if self._trunk is not None and self._trunk.registers_now else ""
 
     def start(self, on_incoming: OnIncoming) -> None:
         """Make the trunk's account, if there is a trunk, and register where this is the cell that does."""
@@ -67,8 +68,8 @@ class Outbound:
             operator=operator_in(invite, self._settings.operator_header) if invite and believed else "",
         )
 
-    @staticmethod
-    def _registered(code: int, seconds: int) -> None:
+    def _registered(self, code: int, seconds: int) -> None:
+        self.registration = "registered" if code // 100 == 2 else f"not registered ({code})"
         if code // 100 == 2:
             log.info("trunk_registered", seconds=seconds)
         else:

@@ -22,7 +22,10 @@ DRAIN = b'"drain"'
 
 @dataclass(frozen=True)
 class CellReport:
-    """A cell's state. ``dialogs`` by call; ``counts`` as ``counts.Counts`` keeps them, from the cell's beginning."""
+    """A cell's state. ``dialogs`` by call; ``counts`` as ``counts.Counts`` keeps them, from the cell's beginning.
+
+    ``trunk`` says how the cell's registration stands; empty where it has none.
+    """
 
     ready: bool = False
     draining: bool = False
@@ -31,6 +34,7 @@ class CellReport:
     dialogs: dict[str, tuple[Dialog, ...]] = field(default_factory=dict)
     counts: dict[str, float] = field(default_factory=dict)
     pss_mb: float = 0.0
+    trunk: str = ""
 
     def encode(self) -> bytes:
         """As a packet."""
@@ -44,6 +48,7 @@ class CellReport:
                 "dialogs": calls,
                 "counts": self.counts,
                 "pss_mb": self.pss_mb,
+                "trunk": self.trunk,
             }
         ).encode()
 
@@ -54,8 +59,7 @@ class CellReport:
         calls = {
             call: tuple(Dialog.from_json(dialog) for dialog in legs) for call, legs in data["dialogs"].items()
         }
-        known = {name: data[name] for name in ("ready", "draining", "served", "rss_mb", "counts", "pss_mb")}
-        return cls(dialogs=calls, **known)
+        return cls(**{**data, "dialogs": calls})
 
 
 def pair() -> tuple[socket.socket, socket.socket]:

@@ -42,6 +42,7 @@ class NodeStatus:
     panel_connected: bool
     cells: tuple[CellStatus, ...]
     address: str = "127.0.0.1"
+    trunk: str = ""  # how the registration at the carrier stands; empty: none is asked for
 
     def to_json(self) -> str:
         """As one line."""

@@ -42,4 +42,5 @@ def _table(status: NodeStatus) -> str:
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
     panel = "connected" if status.panel_connected else "not connected"
     draining = ", draining" if status.draining else ""
-    return "\n".join([f"node {status.node_id}, panel {panel}{draining}", *lines])
+    trunk = f", trunk {status.trunk}" if status.trunk else ""
+    return "\n".join([f"node {status.node_id}, panel {panel}{trunk}{draining}", *lines])

@@ -31,6 +31,11 @@ class Trunk:
     password: SecretStr
 
     @property
+    def registers_now(self) -> bool:
+        """Whether this cell registers, and there is a registrar."""
+        return self.registers and self.settings.registrar is not None
+
+    @property
     def caller_id(self) -> str:
         """The number that customers see."""
         return self.settings.caller_id
@@ -45,8 +50,8 @@ class Trunk:
             account.sipConfig.authCreds.append(
                 pj.AuthCredInfo("digest", "*", self.settings.username, 0, self.password.get_secret_value())
             )
-        if self.registers and self.settings.registrar is not None:
-            account.regConfig.registrarUri = self.settings.registrar
+        if self.registers_now:
+            account.regConfig.registrarUri = str(self.settings.registrar)
             account.regConfig.timeoutSec = self.settings.register_s
             account.regConfig.retryIntervalSec = self.settings.register_retry_s
             account.regConfig.firstRetryIntervalSec = 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from paycall.domain.errors import NumberNotAllowedError
 from paycall.domain.fields import Field
 from paycall.domain.ids import new_id
+from paycall.media.status import read_status
 from tests.phones import sipp, trunk
 from tests.phones.capture import Capture, spandsp_keys
 from tests.phones.rtp import RtpPort, Stream, free_port
@@ -88,6 +90,8 @@ def dials(site: Site, number: str, rtp_port: int, **kwargs: Any) -> sipp.Sipp:
 def test_the_node_registers_with_its_credentials(carrier: Carrier) -> None:
     until(lambda: "trunk_registered" in carrier.site.log(), 3, "word of the registration")
     assert trunk.PASSWORD not in carrier.site.log()
+    path = Path(carrier.site.settings["status_socket"])
+    until(lambda: read_status(path).trunk == "registered", 3, "word of it in the node's status")
 
 
 def test_an_operator_dials_and_the_customers_keys_stay_away_from_the_operator(carrier: Carrier) -> None:
