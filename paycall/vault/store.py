@@ -28,6 +28,7 @@ from paycall.vault.tables import LIVE_STATES, attempts, audit, cards, operations
 
 _Row = TypeVar("_Row")
 _FRESH_S = 2.0
+_POOL_SIZE = 32
 
 
 def make_engine(url: str) -> sa.Engine:
@@ -39,7 +40,8 @@ def make_engine(url: str) -> sa.Engine:
         If the address cannot be read, or its driver is not there.
     """
     try:
-        engine = sa.create_engine(url, hide_parameters=True)
+        # As many as there may be threads: one above the pool's size is opened and closed for each use.
+        engine = sa.create_engine(url, hide_parameters=True, pool_size=_POOL_SIZE)
     except (sa.exc.SQLAlchemyError, ValueError, ImportError):  # their texts hold the address
         raise SettingsError("setting vault.database_url: the address cannot be read") from None
     if engine.dialect.name == "sqlite":
