@@ -114,18 +114,27 @@ def test_a_second_serve_in_the_same_folder_is_told_and_leaves_the_first_alone(ru
     assert httpx.get(f"{running.panel_url}/health", trust_env=False).status_code == 200
 
 
-def test_a_process_started_alone_does_not_take_a_socket_that_is_listened_on(running: Stack) -> None:
-    path = running.var / "run" / "vault-cell.sock"
+@pytest.mark.parametrize(
+    ("process", "socket_name", "complaint"),
+    [
+        ("vault", "vault-cell.sock", "vault: another vault works on this database"),
+        ("media", "media.sock", "the socket {path} is in use: another process listens on it"),
+    ],
+)
+def test_a_process_started_alone_does_not_take_what_another_has(
+    running: Stack, process: str, socket_name: str, complaint: str
+) -> None:
+    path = running.var / "run" / socket_name
     inode = path.stat().st_ino
     second = subprocess.run(
-        [sys.executable, "-m", "paycall", "vault", "--config", str(running.config)],
+        [sys.executable, "-m", "paycall", process, "--config", str(running.config)],
         capture_output=True,
         text=True,
         timeout=20,
     )
     assert second.returncode == 2
     assert [line for line in second.stderr.splitlines() if line.startswith("paycall: ")] == [
-        f"paycall: the socket {path} is in use: another process listens on it"
+        f"paycall: {complaint.format(path=path)}"
     ]
     assert path.stat().st_ino == inode
 
