@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime
 
+import structlog
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from paycall.audit import TELL_HEAD_S, Entry
@@ -16,6 +18,7 @@ from paycall.domain.ports import Clock
 from paycall.store.database import audit, reading, writing
 from paycall.store.tables import AUDIT
 
+_log = structlog.get_logger(__name__)
 NOBODY = "nobody"
 """Who tried to sign in under a name that there is not."""
 PANEL = "panel"
@@ -50,7 +53,10 @@ async def keep_witness(database: Engine, clock: Clock) -> None:
     await asyncio.to_thread(write, "log started")
     try:
         while True:
-            await asyncio.to_thread(tell)
+            try:
+                await asyncio.to_thread(tell)
+            except SQLAlchemyError as error:  # a database that is away comes back
+                _log.error("audit_head_not_told", error=type(error).__name__)
             await asyncio.sleep(TELL_HEAD_S)
     finally:
         await asyncio.to_thread(write, "log stopped")
