@@ -49,7 +49,9 @@ def audit_page(request: Request, principal: SignedIn, context: InContext) -> HTM
         note(session, context.now(), principal.operator_id, "audit-read", address=address_of(request))
     with reading(context.deps.database) as session:
         names = names_of_all(session)
-        newest = select(AUDIT.table).order_by(AUDIT.table.c.seq.desc()).limit(_SHOWN)
+        # A payment's entries are on its own page, as its story; here they would hide the others.
+        others = select(AUDIT.table).where(AUDIT.table.c.action.not_like("payment-%"))
+        newest = others.order_by(AUDIT.table.c.seq.desc()).limit(_SHOWN)
         lines = [
             AuditLine(
                 at=datetime.fromisoformat(row.at),

@@ -67,6 +67,9 @@ def test_a_payment_is_told_with_who_did_what(run: Run) -> None:
             assert ("panel", f"payment-{action}", "done") in entries
         assert entries[0] == ("panel", "log started", "done")
         assert (boss_id, "sign-in", "done") in entries
+        world.add("lex", Role.AUDITOR)
+        page = (await (await world.signed_in("lex")).get("/audit")).text
+        assert "Sign-in" in page and "The bank approved" not in page  # that is on the payment's own page
 
     run(scenario)
 
