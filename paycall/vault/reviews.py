@@ -117,7 +117,9 @@ class Reviews:
         self._check(attempt, attempt.attempt_id, attempt.acquirer)
         if verdict == "reversed":
             closed = reversed_(attempt)
-        elif verdict == "approved" and (reference or attempt.acquirer_reference):
+        elif (
+            verdict == "approved" and attempt.state == "unknown" and (reference or attempt.acquirer_reference)
+        ):
             closed = replace(
                 attempt,
                 state="approved",
@@ -127,7 +129,9 @@ class Reviews:
                 next_try_at=None,
             )
         else:
-            raise InputError("an authorization is approved, with the acquirer's reference, or reversed")
+            raise InputError(
+                "an unknown authorization is approved, with the acquirer's reference, or reversed"
+            )
         if not self._store.claim_attempt(connection, closed, attempt.next_try_at):
             raise StateError("it has just been found out")
 
