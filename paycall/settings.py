@@ -296,7 +296,9 @@ class MediaSettings(Section):
     operator_header: str = Field(default="X-Paycall-Operator", pattern=r"^[A-Za-z0-9-]{1,60}$")
     operator_header_from: tuple[Literal["agent", "caller"], ...] = ()
     srtp: Literal["off", "optional", "required"] = "off"
-    agent_srtp: Literal["off", "optional", "required"] | None = None  # legs that cells dial to operators; None: srtp
+    agent_srtp: Literal["off", "optional", "required"] | None = (
+        None  # legs that cells dial to operators; None: srtp
+    )
     # With a certificate cell n listens for SIP over TLS on first_sip_tls_port + n (PJSIP's wheel: OpenSSL 1.0.2).
     sip_tls_certificate: Path | None = None
     sip_tls_key: Path | None = None
@@ -442,7 +444,9 @@ def _check_ports(media: MediaSettings) -> None:
     tls, tls_end = media.first_sip_tls_port, media.first_sip_tls_port + media.cells
     others = ((media.first_sip_port, sip_end), (media.first_rtp_port, rtp_end))
     if media.sip_tls_certificate and any(tls < end and first < tls_end for first, end in others):
-        raise SettingsError("setting media.first_sip_tls_port: the cells' TLS ports would meet SIP's or RTP's")
+        raise SettingsError(
+            "setting media.first_sip_tls_port: the cells' TLS ports would meet SIP's or RTP's"
+        )
 
 
 def _place_under_var(data: dict[str, Any]) -> None:

@@ -92,7 +92,10 @@ def test_places_follow_var(tmp_path: Path) -> None:
         (f'[media]\nfallback_uris = ["sip:a@b", "{SECRET}"]\n', "media.fallback_uris.1"),
         ('[media]\naddress = "::1"\n', "media.address: must be an IPv4 address"),
         ('[kamailio]\ncarriers = ["2001:db8::/32"]\n', "kamailio.carriers: may name IPv4 addresses"),
-        ('[media]\nsip_tls_certificate = "c"\nfirst_sip_tls_port = 5061\n', "media.first_sip_tls_port: the cells'"),
+        (
+            '[media]\nsip_tls_certificate = "c"\nfirst_sip_tls_port = 5061\n',
+            "media.first_sip_tls_port: the cells'",
+        ),
         ('[media]\naddress = "[2001:db8::1]"\n', "media.address: must be an IPv4 address"),
         (f'[media]\naddress = "{SECRET}"\n', "media.address"),
     ],
