@@ -21,7 +21,7 @@ from typing import Final
 import numpy as np
 
 from dsp import rules
-from dsp.checks import Pcm, check_pcm, check_rate
+from dsp.checks import Pcm, check_numbers, check_pcm, check_rate
 from dsp.goertzel import BLOCK
 from dsp.keys import Evidence, Suspects, evidence, missing_steps
 from dsp.levels import dbm0_to_peak
@@ -100,6 +100,8 @@ class DtmfDetectorBank:
         if not isinstance(decide_every_ms, int) or decide_every_ms not in range(_STEP_MS, 1001, _STEP_MS):
             raise ValueError("decide_every_ms must be a multiple of 20 up to 1000")
         self._steps = decide_every_ms // _STEP_MS
+        if part_s is not None:
+            check_numbers("lengths of a block", part_s)
         most = max(min(_MAX_STEPS // channels, _MAX_STEPS_EACH), self._steps)
         wanted = most if part_s is None else max(math.ceil(1000.0 * part_s / _STEP_MS), self._steps)
         self._at_once = min(wanted, most)

@@ -5,6 +5,7 @@ Rule: an answer is given before any state changes, so that a refused block leave
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,15 @@ def check_rate(sample_rate_hz: int) -> int:
     if isinstance(sample_rate_hz, bool) or sample_rate_hz not in SUPPORTED_RATES_HZ:
         raise ValueError("sample_rate_hz must be 8000 or 16000")
     return int(sample_rate_hz)
+
+
+def check_numbers(what: str, *values: Any) -> None:
+    """Raise ``ValueError`` unless every one of ``values`` is a finite number."""
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+            raise ValueError(f"{what} must be finite numbers")
+        if not math.isfinite(value):
+            raise ValueError(f"{what} must be finite numbers")
 
 
 def check_pcm(pcm: Any, ndim: int = 1) -> Pcm:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dsp.checks import Floats, Pcm, check_pcm, check_rate
+from dsp.checks import Floats, Pcm, check_numbers, check_pcm, check_rate
 from dsp.levels import dbm0_to_peak
 from dsp.tones import HIGH_HZ, LOW_HZ, SYMBOLS, frequencies_hz
 
@@ -19,6 +19,7 @@ _STRETCH_S = 0.020
 
 
 def _span(samples: Pcm, moment: Moment, sample_rate_hz: int) -> Floats:
+    check_numbers("moments", *moment)
     begin, end = (max(round(edge * sample_rate_hz), 0) for edge in moment)
     return samples[begin:end].astype(np.float64)
 

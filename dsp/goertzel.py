@@ -47,6 +47,8 @@ def _integer_table() -> NDArray[np.float32]:
 
 
 _TABLE: Final = _integer_table()
+_TABLE_BY_SAMPLE: Final = np.ascontiguousarray(_TABLE.T)
+_FEW: Final = 32
 LARGEST_SUM: Final = 2.0 ** (15 - SAMPLE_SHIFT) * float(np.abs(_TABLE).sum(axis=1).max())
 """What a sum can reach at most; it must stay below 2**24 (tests/unit/dsp/test_dsp_goertzel.py)."""
 POWER_TO_PEAK_SQUARED: Final = (
@@ -65,4 +67,9 @@ def tone_sums(windows: NDArray[np.float32], out: NDArray[np.float32]) -> None:
     out : ndarray of float32, shape ``(steps, 16, n)``
         Where to put them.
     """
-    np.matmul(_TABLE, windows.transpose(0, 2, 1), out=out)
+    steps, count, _ = windows.shape
+    if steps > 1 and count < _FEW:  # one product, though what it gives must be turned round
+        sums = windows.reshape(steps * count, WINDOW) @ _TABLE_BY_SAMPLE
+        out[...] = sums.reshape(steps, count, 16).transpose(0, 2, 1)
+    else:
+        np.matmul(_TABLE, windows.transpose(0, 2, 1), out=out)

@@ -74,7 +74,7 @@ class ToneMasker:
             raise ValueError("replacement must be 'silence', 'comfort' or 'tone'")
         self.replacement: Replacement = replacement
         self._factor = self.sample_rate_hz // 8000
-        if frame_ms is not None and (frame_ms <= 0 or frame_ms * 8 % BLOCK):
+        if frame_ms is not None and (not isinstance(frame_ms, int) or frame_ms <= 0 or frame_ms * 8 % BLOCK):
             raise ValueError("frame_ms must be a multiple of 10")
         if isinstance(delay_ms, bool) or not isinstance(delay_ms, int) or not 20 <= delay_ms <= 100:
             raise ValueError("delay_ms must be a whole number from 20 to 100")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 import numpy as np
 
-from dsp.checks import Pcm, check_rate
+from dsp.checks import Pcm, check_numbers, check_rate
 from dsp.levels import ALAW_FULL_SCALE_DBM0, dbm0_to_peak
 
 LOW_HZ: Final = (697.0, 770.0, 852.0, 941.0)
@@ -19,20 +18,18 @@ SYMBOLS: Final = "".join(KEYPAD)
 
 def frequencies_hz(symbol: str) -> tuple[float, float]:
     """Low and high frequency of a key in Hz; ``ValueError`` if it is none of the sixteen."""
-    index = SYMBOLS.find(symbol) if len(symbol) == 1 else -1
+    index = SYMBOLS.find(symbol) if isinstance(symbol, str) and len(symbol) == 1 else -1
     if index < 0:
         raise ValueError("a DTMF key is one of 0-9, A-D, * and #")
     return LOW_HZ[index // 4], HIGH_HZ[index % 4]
 
 
-def _check_finite(*values: float) -> None:
-    if not all(math.isfinite(value) for value in values):
-        raise ValueError("durations, levels and frequencies must be finite numbers")
+_NUMBERS: Final = "durations, levels and frequencies"
 
 
 def silence(duration_s: float, sample_rate_hz: int = 8000) -> Pcm:
     """Digital silence, int16, ``round(duration_s * sample_rate_hz)`` samples."""
-    _check_finite(duration_s)
+    check_numbers(_NUMBERS, duration_s)
     if duration_s < 0:
         raise ValueError("a duration cannot be negative")
     return np.zeros(round(duration_s * check_rate(sample_rate_hz)), dtype=np.int16)
@@ -81,7 +78,7 @@ def dtmf_tone(
         Unknown key, unsupported rate, negative or non-finite number.
     """
     low_hz, high_hz = frequencies_hz(symbol)
-    _check_finite(duration_s, level_dbm0, twist_db, low_error, high_error, ramp_s, phase_rad)
+    check_numbers(_NUMBERS, duration_s, level_dbm0, twist_db, low_error, high_error, ramp_s, phase_rad)
     if duration_s < 0 or ramp_s < 0:
         raise ValueError("a duration cannot be negative")
     count = round(duration_s * check_rate(sample_rate_hz))
@@ -113,6 +110,8 @@ def dtmf_string(
     ValueError
         As :func:`dtmf_tone`; an empty string of keys gives an empty array.
     """
+    if not isinstance(keys, str):
+        raise ValueError("a DTMF string is a string of keys")
     pause = silence(off_s, sample_rate_hz)
     parts = [silence(0.0, sample_rate_hz)]
     for key in keys:

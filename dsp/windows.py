@@ -120,7 +120,13 @@ class Windows:
     def fill(self, first: int, channel: Indices) -> None:
         """Compute the windows between the whole ones, in these channels, as far as anyone looks."""
         rows = self._rows(first - _BETWEEN_BACK)[::2]
-        step, place = np.nonzero(~self._known[rows[:, None] // 2, channel])
+        unknown = ~self._known[rows[:, None] // 2, channel]
+        if 2 * channel.size > self.channels:  # then to pick them out costs more than to compute all
+            wanted = rows[np.logical_or.reduce(unknown, axis=1)]
+            for start in range(0, wanted.size, self._in_cache):
+                self._fill_all(wanted[start : start + self._in_cache])
+            return
+        step, place = np.nonzero(unknown)
         if not step.size:
             return
         row, channel = rows[step], channel[place]
@@ -133,6 +139,18 @@ class Windows:
         self.tones[row, :, channel] = tones[0].T
         self._possible[row, channel] = _possible(powers)[0]
         self._known[row // 2, channel] = True
+
+    def _fill_all(self, row: Indices) -> None:
+        """Compute these windows between the whole ones in all channels."""
+        samples = np.empty((row.size, self.channels, 2, BLOCK), dtype=np.float32)
+        samples[:, :, 0] = self._halves[(row - 1) // 2, :, 1]
+        samples[:, :, 1] = self._halves[row // 2, :, 0]
+        tones = np.empty((row.size, 24, self.channels), dtype=np.float32)
+        tone_sums(samples.reshape(row.size, self.channels, WINDOW), tones[:, :16])
+        powers = _powers(tones[:, :16], tones[:, 16:])
+        self.tones[row] = tones
+        self._possible[row] = _possible(powers)
+        self._known[row // 2] = True
 
     def twice_possible(self, first: int, channel: Indices) -> tuple[Indices, Indices, Indices]:
         """Where two windows running are possible, of those since ``first`` in these channels.

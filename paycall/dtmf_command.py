@@ -82,8 +82,10 @@ def read(path: Path) -> Sound:
         with wave.open(str(path), "rb") as source:
             if source.getsampwidth() != 2 or source.getframerate() not in (8000, 16000):
                 raise UnreadableSoundError("it must have 16 bits a sample and 8000 or 16000 samples a second")
-            frames = np.frombuffer(source.readframes(source.getnframes()), dtype="<i2")
-            channels = frames.reshape(-1, source.getnchannels()).T
+            count = source.getnchannels()
+            data = source.readframes(source.getnframes())
+            whole = len(data) // (2 * count) * 2 * count  # of a file that was cut short
+            channels = np.frombuffer(data[:whole], dtype="<i2").reshape(-1, count).T
             return Sound(np.ascontiguousarray(channels, dtype=np.int16), source.getframerate())
     except (wave.Error, EOFError) as problem:
         raise UnreadableSoundError("it is not a PCM WAV file") from problem
@@ -142,8 +144,12 @@ def _plot(path: Path, sound: Sound) -> None:
     for axis, channel in zip(axes[:, 0], sound.channels, strict=True):
         _draw(axis, channel, sound.rate_hz)
     figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
+    try:
+        figure.savefig(path, dpi=110)
+    except ValueError as unknown:
+        raise UnreadableSoundError("--plot takes a name that ends in .png, .svg or .pdf") from unknown
+    finally:
+        pyplot.close(figure)
 
 
 def _draw(axis: Any, channel: Pcm, rate_hz: int) -> None:

@@ -64,3 +64,26 @@ def test_impossible_tones_are_refused(arguments):
 def test_an_empty_block_has_no_level():
     with pytest.raises(ValueError, match="empty"):
         dsp.level_dbm0(np.zeros(0, dtype=np.int16))
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, None, "1", True])
+def test_what_is_no_finite_number_is_refused(number):
+    pcm = dsp.silence(0.2)
+    for refuse in (
+        lambda: dsp.dtmf_tone("1", number),
+        lambda: dsp.dtmf_string("1", 0.1, number),
+        lambda: dsp.silence(number),
+        lambda: dsp.dbm0_to_peak(number),
+        lambda: dsp.dbm0_to_rms(number),
+        lambda: dsp.power_to_dbm0(number),
+        lambda: dsp.matched_recovery(pcm, [(0.0, number)], "1"),
+        lambda: dsp.residual_db(pcm, [("1", 0.0, 0.1)], number),
+    ):
+        with pytest.raises(ValueError, match="finite"):
+            refuse()
+
+
+@pytest.mark.parametrize("key", [None, 5, b"1", ["1"], "12", "x"])
+def test_what_is_no_key_is_refused(key):
+    with pytest.raises(ValueError, match="DTMF"):
+        dsp.dtmf_tone(key, 0.1)

@@ -97,6 +97,21 @@ def test_what_is_no_sound_is_said_in_a_line(tmp_path, capsys, name, content, rea
     assert reason in captured.err and captured.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_file_that_was_cut_short_is_read_as_far_as_it_goes(tmp_path, capsys, channels):
+    path = save(tmp_path / "cut.wav", *[keyed("15")] * channels)
+    path.write_bytes(path.read_bytes()[: 44 + channels * 2 * 3000 + 1])
+    assert call(path, "--mask", tmp_path / "masked.wav", "--plot", tmp_path / "cut.png") == 0
+    captured = capsys.readouterr()
+    assert captured.out.count(": 1\n") == channels and not captured.err
+
+
+def test_a_picture_of_no_known_kind_is_said_in_a_line(tmp_path, capsys):
+    assert call(save(tmp_path / "call.wav", keyed("4")), "--plot", tmp_path / "keys.nope") == 1
+    captured = capsys.readouterr()
+    assert "--plot takes a name" in captured.err and captured.err.count("\n") == 1
+
+
 def test_other_rates_and_widths_are_refused(tmp_path, capsys):
     assert call(save(tmp_path / "cd.wav", dsp.silence(0.1), rate=44100)) == 1
     assert call(save(tmp_path / "bytes.wav", np.zeros(100, dtype=np.uint8), width=1)) == 1
