@@ -201,6 +201,34 @@ def test_a_reversal_that_was_only_received_is_done_by_its_webhook(
     asyncio.run(main())
 
 
+def test_a_reversal_that_found_nothing_ends_it_once_nothing_can_be_on_its_way(
+    vault: VaultHarness, acquirer: LaterAcquirer
+) -> None:
+    async def main() -> None:
+        acquirer.silent = True
+        async with vault.running() as client:
+            payment_id, token = await client.capture()
+            attempt_id = new_id("att")
+            await client.authorize(payment_id, token, attempt_id)
+            client.apps.services.codes.wipe(token)
+            async with asyncio.timeout(8):
+                while not acquirer.reversals:
+                    await asyncio.sleep(0.3)
+                    vault.clock.ahead_s = min(100, vault.clock.ahead_s + 16)
+            for name, original in (("nothing", None), ("refused", "psp-of-another")):
+                acquirer.events[name] = WebhookEvent(
+                    name, WebhookKind.REVERSAL, attempt_id, "psp", original, outcome=FAILED
+                )
+            assert (await deliver(client, "nothing")).status_code == 409, "it may be on its way"
+            vault.clock.ahead_s = 130
+            assert (await deliver(client, "refused")).status_code == 200
+            assert (await client.attempt(attempt_id))["outcome"] == "unknown", "it was found, and stands"
+            assert (await deliver(client, "nothing")).status_code == 200
+            assert (await client.attempt(attempt_id))["outcome"] == "reversed"
+
+    asyncio.run(main())
+
+
 def test_a_refund_is_known_by_the_acquirers_name(vault: VaultHarness, acquirer: LaterAcquirer) -> None:
     async def main() -> None:
         async with vault.running() as client:
