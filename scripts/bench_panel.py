@@ -147,6 +147,7 @@ class Operator:
         self.cell = cell
         self.delays_ms: list[float] = []
         self.foreign = 0
+        self.unmatched = 0
         self.following = asyncio.Event()
 
     async def follow(self) -> None:
@@ -167,7 +168,11 @@ class Operator:
             return
         if not data["digits"]:  # cleared by the star
             return
-        sent = self.cell.sent_at[int(str(data["digits"]))]
+        # A tone that was torn or not heard shifts the counts until the star: those dots belong to no key.
+        sent = self.cell.sent_at.pop(int(str(data["digits"])), None)
+        if sent is None:
+            self.unmatched += 1
+            return
         self.delays_ms.append((time.perf_counter() - sent) * 1000)
 
     async def find_call(self) -> None:
@@ -249,8 +254,7 @@ async def measure(folder: Path, phones: LoadPhones, cookies: list[str], pid: int
     used = (processor_s(pid) - before) / (time.monotonic() - begun)
     delays = sorted(delay for operator in operators for delay in operator.delays_ms)
     real = sorted(d for o in operators if isinstance(o.cell, RealCall) for d in o.delays_ms)
-    # A star is a key without a dot.
-    sent = sum(cell.keys for cell in cells) + sum(call.keys - call.keys // len(KEYS) for call in reals)
+    sent = sum(cell.keys for cell in cells)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -261,10 +265,14 @@ async def measure(folder: Path, phones: LoadPhones, cookies: list[str], pid: int
         "captures": CAPTURES,
         "captures_with_real_media": REAL,
         "keys_sent": sent,
-        "dots_seen": len(delays),
+        "dots_seen": len(delays) - len(real),
         "seen_by_others": sum(operator.foreign for operator in operators),
         "key_to_dot_p50_ms": round(delays[len(delays) // 2], 2),
         "key_to_dot_p99_ms": round(delays[int(len(delays) * 0.99)], 2),
+        # A star is a key without a dot.
+        "real_media_keys_sent": sum(call.keys - call.keys // len(KEYS) for call in reals),
+        "real_media_dots_seen": len(real),
+        "real_media_dots_unmatched": sum(operator.unmatched for operator in operators),
         "real_media_key_to_dot_p50_ms": round(real[len(real) // 2], 2),
         "real_media_key_to_dot_p99_ms": round(real[int(len(real) * 0.99)], 2),
         "panel_cores": round(used, 3),
