@@ -31,7 +31,7 @@ from dsp.windows import Windows
 
 ROOT = Path(__file__).resolve().parents[1]
 MARKER = "<!-- bench-dsp -->"
-MINED_SPEEDS = (0.78, 0.86, 0.94, 1.0, 1.08, 1.2, 1.33)
+MINED_SPEEDS = (0.76, 0.82, 0.88, 0.94, 1.0, 1.06, 1.13, 1.2, 1.28, 1.36)
 PARTS: tuple[speech.Part, ...] = ("tuning", "held out")
 SHORT_DELAY_MS = 26  # paycall/media/pipeline.py
 AS_LOUD = "a talker 10 dB below"  # bursts of it are as loud as the tones: set apart in the masker's goal
