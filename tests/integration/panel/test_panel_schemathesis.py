@@ -41,7 +41,8 @@ def running(
     with pytest.MonkeyPatch.context() as patch, PanelServer(tmp_path_factory.mktemp("panel")) as server:
         # Webhooks of made-up addresses are made here: no name of theirs is looked up.
         patch.setattr("paycall.panel.services.webhook_sender.find_target", nowhere)
-        operator_id = server.world.add("root", Role.ADMINISTRATOR)
+        server.world.add("root", Role.ADMINISTRATOR)
+        operator_id = server.world.add("somebody")  # locked and reset at random, and not who asks
         signed_in = httpx.post(f"{server.url}/api/v1/session", json={"name": "root", "password": PASSWORD})
         cookies = dict(signed_in.cookies)
 
