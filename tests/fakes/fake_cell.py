@@ -246,12 +246,19 @@ class FakeCell:
             )
         )
 
+    async def _asked(self, call: _Call) -> _Capture:
+        """The call's capture, once a field is asked for: the command may just be under way."""
+        async with asyncio.timeout(5):
+            while call.capture is None or call.capture.collecting is None:
+                await asyncio.sleep(0.01)
+        return call.capture
+
     async def key(self, call_id: str, *values: str) -> None:
         """The caller keys the fields that are asked for, one after the other."""
         for value in values:
             call = self.calls[call_id]
-            capture = call.capture
-            assert capture is not None and capture.collecting is not None
+            capture = await self._asked(call)
+            assert capture.collecting is not None
             name = capture.collecting
             for count in range(1, len(value) + 1):
                 brand = "visa" if name is Field.CARD_NUMBER and value.startswith("4") else None
