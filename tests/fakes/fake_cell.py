@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
