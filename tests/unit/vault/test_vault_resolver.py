@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from typing import Any
 
+import httpx
 import pytest
 import sqlalchemy as sa
 
@@ -126,14 +128,17 @@ def test_an_operation_id_that_is_under_way_is_for_one_request_only(vault: VaultH
             attempt_id, operation_id = new_id("att"), new_id("op")
             await client.authorize(payment_id, token, attempt_id)
             await client.operate(attempt_id, "settle")
-            acquirer.after_s = 0.3
-            one, same, other = await asyncio.gather(
-                *(
-                    client.operate(attempt_id, "refund", operation_id, amount_minor=minor, currency="EUR")
-                    for minor in (100, 100, 3000)
-                )
-            )
-            assert one.json() == same.json()
+            acquirer.after_s = 1.0
+
+            def refund(minor: int) -> Coroutine[Any, Any, httpx.Response]:
+                return client.operate(attempt_id, "refund", operation_id, amount_minor=minor, currency="EUR")
+
+            one = asyncio.create_task(refund(100))
+            async with asyncio.timeout(5):
+                while f"turned away {operation_id}" not in acquirer.calls:
+                    await asyncio.sleep(0.01)
+            same, other = await asyncio.gather(refund(100), refund(3000))
+            assert (await one).json() == same.json()
             assert other.json()["code"] == "wrong-state"
 
     asyncio.run(main())
