@@ -40,7 +40,7 @@ demo: $(VENV)/.runtime ## a scripted payment from end to end, with a report
 
 test: install lint ## every test, with real SIP peers, PostgreSQL and a browser
 	$(BIN)/python -m pytest -n 3 --dist loadfile --durations 25 --ignore tests/browser --ignore tests/integration/dsp
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 10 tests/browser tests/integration/dsp
+	$(BIN)/python -m pytest --durations 10 tests/browser tests/integration/dsp
 
 lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

@@ -233,8 +233,8 @@ class FakeCell:
 
     async def press(self, call_id: str, digits: int, brand: str | None = None) -> None:
         """The caller has pressed so many keys of the present field."""
-        capture = self.calls[call_id].capture
-        assert capture is not None and capture.collecting is not None
+        capture = await self._asked(self.calls[call_id])
+        assert capture.collecting is not None
         capture.digits[capture.collecting] = digits
         await self.say(
             m.FieldProgress(
@@ -273,8 +273,8 @@ class FakeCell:
 
     async def fail(self, call_id: str, error: str, digits: int = 0) -> None:
         """The caller's keys were not accepted; the field is asked for again."""
-        capture = self.calls[call_id].capture
-        assert capture is not None and capture.collecting is not None
+        capture = await self._asked(self.calls[call_id])
+        assert capture.collecting is not None
         name = capture.collecting
         await self.say(
             m.FieldFailed(
