@@ -145,8 +145,8 @@ def _in_zip(path: str, inside: str, file: IO[bytes], depth: int) -> Iterator[Fin
                 if member.file_size <= _UNPACKED_LIMIT_BYTES and not member.is_dir():
                     where = f"{inside}zip member {member.filename}: "
                     yield from _in_packed(path, where, partial(archive.open, member), depth)
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError):
-        return  # damaged or encrypted
+    except (OSError, zipfile.BadZipFile, RuntimeError):
+        return  # damaged, encrypted, or packed in a way that Python does not know
 
 
 def _in_sqlite(path: Path) -> Iterator[Finding]:

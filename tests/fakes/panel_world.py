@@ -153,6 +153,22 @@ async def new_payment(
     return dict(answer.json())
 
 
+async def card_ready(
+    world: PanelWorld, client: httpx.AsyncClient, number: str, code: str = "123", **body: Any
+) -> tuple[str, dict[str, Any]]:
+    """A call and its payment whose card, good until 12/30, is keyed and waits for the charge."""
+    call_id = await world.cell.call_in()
+    payment_id = (await new_payment(client, call_id, **body))["id"]
+    await world.cell.key(call_id, number, "1230", code)
+    return call_id, await until(client, payment_id, "ready")
+
+
+async def charge(client: httpx.AsyncClient, payment_id: str, *states: str) -> dict[str, Any]:
+    """Charge the card; the payment once it is in one of these states."""
+    await client.post(f"/api/v1/payments/{payment_id}/authorize")
+    return await until(client, payment_id, *states)
+
+
 __all__ = [
     "APPROVED",
     "DECLINED",
@@ -163,6 +179,8 @@ __all__ = [
     "FakeClock",
     "FakeVault",
     "PanelWorld",
+    "card_ready",
+    "charge",
     "new_payment",
     "until",
 ]

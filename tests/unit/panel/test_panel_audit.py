@@ -19,7 +19,7 @@ from paycall.audit import Entry
 from paycall.panel.roles import Role
 from paycall.panel.services.accounts import MAX_TRIES
 from paycall.store.tables import AUDIT
-from tests.fakes.panel_world import APPROVED, PASSWORD, PanelWorld, new_payment, until
+from tests.fakes.panel_world import APPROVED, PASSWORD, PanelWorld, card_ready, charge, until
 
 Run = Callable[..., None]
 
@@ -45,12 +45,8 @@ def test_a_payment_is_told_with_who_did_what(run: Run) -> None:
     async def scenario(world: PanelWorld) -> None:
         boss_id = world.add("boss", Role.SUPERVISOR)
         boss = await world.signed_in("boss")
-        call_id = await world.cell.call_in()
-        payment = await new_payment(boss, call_id)
-        await world.cell.key(call_id, APPROVED, "1230", "123")
-        await until(boss, payment["id"], "ready")
-        await boss.post(f"/api/v1/payments/{payment['id']}/authorize")
-        await until(boss, payment["id"], "settled")
+        _, payment = await card_ready(world, boss, APPROVED)
+        await charge(boss, payment["id"], "settled")
         await boss.post(f"/api/v1/payments/{payment['id']}/refund")
         await until(boss, payment["id"], "refunded")
         entries = told(world)

@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable
 
 from paycall.panel.roles import Role
-from tests.fakes.panel_world import APPROVED, DECLINED, PanelWorld, new_payment, until
+from tests.fakes.panel_world import APPROVED, DECLINED, PanelWorld, charge, new_payment, until
 
 Run = Callable[..., None]
 
@@ -24,8 +24,7 @@ async def _three(world: PanelWorld) -> list[str]:
         payment = await new_payment(anna, call_id, reference=reference, amount_minor=1000 + len(made))
         await world.cell.key(call_id, number, "1230", "123")
         await until(anna, payment["id"], "ready")
-        await anna.post(f"/api/v1/payments/{payment['id']}/authorize")
-        await until(anna, payment["id"], "settled", "declined")
+        await charge(anna, payment["id"], "settled", "declined")
         await world.cell.end(call_id)
         made.append(payment["id"])
     return made

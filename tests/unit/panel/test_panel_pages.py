@@ -18,7 +18,7 @@ from paycall.domain.payment import PaymentEvent, PaymentState
 from paycall.panel import languages, words
 from paycall.panel.pages import Page, environment
 from paycall.panel.roles import Role
-from tests.fakes.panel_world import APPROVED, DECLINED, PanelWorld, new_payment, until
+from tests.fakes.panel_world import APPROVED, DECLINED, PanelWorld, card_ready, charge, new_payment
 
 ROOT = Path(__file__).parents[3]
 Run = Callable[..., None]
@@ -128,12 +128,8 @@ def test_every_state_of_a_payment_renders(run: Run, language: str) -> None:
 
         world.add("boss", Role.ADMINISTRATOR, language=language)
         boss = await world.signed_in("boss")
-        call_id = await world.cell.call_in()
-        payment = await new_payment(boss, call_id)
-        await world.cell.key(call_id, DECLINED, "1230", "123")
-        await until(boss, payment["id"], "ready")
-        await boss.post(f"/api/v1/payments/{payment['id']}/authorize")
-        await until(boss, payment["id"], "declined")
+        call_id, payment = await card_ready(world, boss, DECLINED)
+        await charge(boss, payment["id"], "declined")
         for state in PaymentState:
             with writing(world.database) as session:
                 session.execute(update(PaymentRow).values(state=state.value))

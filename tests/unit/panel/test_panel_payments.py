@@ -20,6 +20,8 @@ from tests.fakes.panel_world import (
     NO_ANSWER,
     WRONG_CODE,
     PanelWorld,
+    card_ready,
+    charge,
     new_payment,
     until,
 )
@@ -40,8 +42,7 @@ def test_decline_then_other_card_then_approved_and_settled(run: Run) -> None:
         assert 295 < ready["security_code_seconds_left"] <= 300
         assert ready["actions"] == ["capture", "authorize", "cancel"]
 
-        await anna.post(f"/api/v1/payments/{payment['id']}/authorize")
-        declined = await until(anna, payment["id"], "declined")
+        declined = await charge(anna, payment["id"], "declined")
         decline = declined["attempts"][0]["decline"]
         assert decline["reason"] == "generic_decline" and decline["declined_by"] == "issuer"
         assert decline["happened"] and decline["say"]
@@ -54,8 +55,7 @@ def test_decline_then_other_card_then_approved_and_settled(run: Run) -> None:
         assert answer.status_code == 202
         await world.cell.key(call_id, APPROVED, "1230", "123")
         await until(anna, payment["id"], "ready")
-        await anna.post(f"/api/v1/payments/{payment['id']}/authorize")
-        paid = await until(anna, payment["id"], "settled")
+        paid = await charge(anna, payment["id"], "settled")
         assert [attempt["state"] for attempt in paid["attempts"]] == ["declined", "approved"]
         assert paid["attempts"][1]["authorization_code"] == "A1B2C3"
         assert not world.cell.calls[call_id].masked, "the final result ends the capture"
@@ -67,12 +67,8 @@ def test_decline_then_other_card_then_approved_and_settled(run: Run) -> None:
 def test_after_a_wrong_code_only_the_code_is_asked_for(run: Run) -> None:
     async def scenario(world: PanelWorld) -> None:
         anna = await world.signed_in("anna")
-        call_id = await world.cell.call_in()
-        payment = await new_payment(anna, call_id)
-        await world.cell.key(call_id, WRONG_CODE, "1230", "999")
-        await until(anna, payment["id"], "ready")
-        await anna.post(f"/api/v1/payments/{payment['id']}/authorize")
-        declined = await until(anna, payment["id"], "declined")
+        call_id, payment = await card_ready(world, anna, WRONG_CODE, "999")
+        declined = await charge(anna, payment["id"], "declined")
         assert declined["next_steps"][0] == {"step": "key_code_again", "fields": ["security-code"]}
         taken = await anna.post(
             f"/api/v1/payments/{payment['id']}/capture", json={"fields": ["security-code"]}
@@ -87,10 +83,7 @@ def test_after_a_wrong_code_only_the_code_is_asked_for(run: Run) -> None:
 def test_a_new_number_after_a_decline_asks_for_the_code_too(run: Run) -> None:
     async def scenario(world: PanelWorld) -> None:
         anna = await world.signed_in("anna")
-        call_id = await world.cell.call_in()
-        payment = await new_payment(anna, call_id)
-        await world.cell.key(call_id, DECLINED, "1230", "123")
-        await until(anna, payment["id"], "ready")
+        call_id, payment = await card_ready(world, anna, DECLINED)
         await anna.post(f"/api/v1/payments/{payment['id']}/capture", json={"fields": ["payment-card-number"]})
         await world.cell.key(call_id, APPROVED, "123")
         ready = await until(anna, payment["id"], "ready")
@@ -102,10 +95,7 @@ def test_a_new_number_after_a_decline_asks_for_the_code_too(run: Run) -> None:
 def test_the_code_expires_and_only_it_is_keyed_again(run: Run) -> None:
     async def scenario(world: PanelWorld) -> None:
         anna = await world.signed_in("anna")
-        call_id = await world.cell.call_in()
-        payment = await new_payment(anna, call_id)
-        await world.cell.key(call_id, APPROVED, "1230", "123")
-        await until(anna, payment["id"], "ready")
+        call_id, payment = await card_ready(world, anna, APPROVED)
         await asyncio.sleep(0.1)
         world.clock.advance(minutes=5, seconds=1)
         waiting = await until(anna, payment["id"], "capturing")
@@ -153,12 +143,8 @@ def test_a_capture_that_cannot_start_leaves_no_payment_open(run: Run) -> None:
 def test_no_answer_is_unknown_until_the_acquirer_says(run: Run) -> None:
     async def scenario(world: PanelWorld) -> None:
         anna = await world.signed_in("anna")
-        call_id = await world.cell.call_in()
-        payment = await new_payment(anna, call_id)
-        await world.cell.key(call_id, NO_ANSWER, "1230", "123")
-        await until(anna, payment["id"], "ready")
-        await anna.post(f"/api/v1/payments/{payment['id']}/authorize")
-        unknown = await until(anna, payment["id"], "unknown")
+        _, payment = await card_ready(world, anna, NO_ANSWER)
+        unknown = await charge(anna, payment["id"], "unknown")
         assert unknown["actions"] == []
         assert (await anna.post(f"/api/v1/payments/{payment['id']}/authorize")).status_code == 409
         world.vault.resolve(unknown["attempts"][0]["id"], Outcome.REVERSED)
@@ -173,12 +159,8 @@ def test_an_unknown_attempt_that_was_never_sent_leaves_the_card_ready(run: Run) 
 
     async def scenario(world: PanelWorld) -> None:
         anna = await world.signed_in("anna")
-        call_id = await world.cell.call_in()
-        payment = await new_payment(anna, call_id)
-        await world.cell.key(call_id, NO_ANSWER, "1230", "123")
-        await until(anna, payment["id"], "ready")
-        await anna.post(f"/api/v1/payments/{payment['id']}/authorize")
-        await until(anna, payment["id"], "unknown")
+        _, payment = await card_ready(world, anna, NO_ANSWER)
+        await charge(anna, payment["id"], "unknown")
         world.vault.attempts.clear()
         ready = await until(anna, payment["id"], "ready")
         assert ready["attempts"][0]["state"] == "not_sent"
@@ -190,10 +172,7 @@ def test_an_unknown_attempt_that_was_never_sent_leaves_the_card_ready(run: Run) 
 def test_the_panel_restarts_in_the_middle_of_an_authorization(run: Run) -> None:
     async def scenario(world: PanelWorld) -> None:
         anna = await world.signed_in("anna")
-        call_id = await world.cell.call_in()
-        payment = await new_payment(anna, call_id)
-        await world.cell.key(call_id, APPROVED, "1230", "123")
-        await until(anna, payment["id"], "ready")
+        _, payment = await card_ready(world, anna, APPROVED)
         world.vault.gate = asyncio.Event()
         await anna.post(f"/api/v1/payments/{payment['id']}/authorize")
         await asyncio.sleep(0.05)
@@ -212,18 +191,13 @@ def test_the_panel_restarts_in_the_middle_of_an_authorization(run: Run) -> None:
 def test_an_attempt_that_never_reached_the_vault_may_be_repeated(run: Run) -> None:
     async def scenario(world: PanelWorld) -> None:
         anna = await world.signed_in("anna")
-        call_id = await world.cell.call_in()
-        payment = await new_payment(anna, call_id)
-        await world.cell.key(call_id, APPROVED, "1230", "123")
-        await until(anna, payment["id"], "ready")
+        _, payment = await card_ready(world, anna, APPROVED)
         world.vault.down = True
-        await anna.post(f"/api/v1/payments/{payment['id']}/authorize")
-        await until(anna, payment["id"], "authorizing")
+        await charge(anna, payment["id"], "authorizing")
         world.vault.down = False
         again = await until(anna, payment["id"], "ready")
         assert again["attempts"][0]["error"] == "not-sent"
-        await anna.post(f"/api/v1/payments/{payment['id']}/authorize")
-        await until(anna, payment["id"], "settled")
+        await charge(anna, payment["id"], "settled")
 
     run(scenario)
 
@@ -231,13 +205,9 @@ def test_an_attempt_that_never_reached_the_vault_may_be_repeated(run: Run) -> No
 def test_a_lost_answer_is_asked_for_and_not_sent_again(run: Run) -> None:
     async def scenario(world: PanelWorld) -> None:
         anna = await world.signed_in("anna")
-        call_id = await world.cell.call_in()
-        payment = await new_payment(anna, call_id)
-        await world.cell.key(call_id, APPROVED, "1230", "123")
-        await until(anna, payment["id"], "ready")
+        _, payment = await card_ready(world, anna, APPROVED)
         world.vault.lose_answers = True
-        await anna.post(f"/api/v1/payments/{payment['id']}/authorize")
-        await until(anna, payment["id"], "settled")
+        await charge(anna, payment["id"], "settled")
         assert len(world.vault.authorizations) == 1
 
     run(scenario)
@@ -298,10 +268,7 @@ def test_the_same_card_and_amount_again_asks_first(run: Run) -> None:
     async def scenario(world: PanelWorld) -> None:
         anna = await world.signed_in("anna")
         for turn in range(2):
-            call_id = await world.cell.call_in()
-            payment = await new_payment(anna, call_id)
-            await world.cell.key(call_id, APPROVED, "1230", "123")
-            await until(anna, payment["id"], "ready")
+            _, payment = await card_ready(world, anna, APPROVED)
             await asyncio.sleep(0.1)
             answer = await anna.post(f"/api/v1/payments/{payment['id']}/authorize")
             if turn == 1:
@@ -318,12 +285,8 @@ def test_refunds_in_parts_and_not_more_than_was_paid(run: Run) -> None:
     async def scenario(world: PanelWorld) -> None:
         world.add("boss", Role.SUPERVISOR)
         anna, boss = await world.signed_in("anna"), await world.signed_in("boss")
-        call_id = await world.cell.call_in()
-        payment = await new_payment(anna, call_id)
-        await world.cell.key(call_id, APPROVED, "1230", "123")
-        await until(anna, payment["id"], "ready")
-        await anna.post(f"/api/v1/payments/{payment['id']}/authorize")
-        await until(anna, payment["id"], "settled")
+        _, payment = await card_ready(world, anna, APPROVED)
+        await charge(anna, payment["id"], "settled")
         url = f"/api/v1/payments/{payment['id']}/refund"
         assert (await anna.post(url)).status_code == 403
         assert (await boss.post(url, json={"amount_minor": 2000})).status_code == 422
@@ -340,12 +303,8 @@ def test_a_failed_settlement_can_be_repeated(run: Run) -> None:
     async def scenario(world: PanelWorld) -> None:
         anna = await world.signed_in("anna")
         world.vault.operation_outcome = OperationOutcome.FAILED
-        call_id = await world.cell.call_in()
-        payment = await new_payment(anna, call_id)
-        await world.cell.key(call_id, APPROVED, "1230", "123")
-        await until(anna, payment["id"], "ready")
-        await anna.post(f"/api/v1/payments/{payment['id']}/authorize")
-        await until(anna, payment["id"], "settle_failed")
+        _, payment = await card_ready(world, anna, APPROVED)
+        await charge(anna, payment["id"], "settle_failed")
         world.vault.operation_outcome = OperationOutcome.DONE
         await anna.post(f"/api/v1/payments/{payment['id']}/settle")
         await until(anna, payment["id"], "settled")
@@ -427,12 +386,8 @@ def test_calls_of_cells_that_died_with_the_panel_end(run: Run) -> None:
 async def _paid(world: PanelWorld, *states: str) -> str:
     """A payment of EUR 19.99 that the bank approved, in one of these states."""
     anna = await world.signed_in("anna")
-    call_id = await world.cell.call_in()
-    payment = await new_payment(anna, call_id)
-    await world.cell.key(call_id, APPROVED, "1230", "123")
-    await until(anna, payment["id"], "ready")
-    await anna.post(f"/api/v1/payments/{payment['id']}/authorize")
-    await until(anna, payment["id"], *states)
+    _, payment = await card_ready(world, anna, APPROVED)
+    await charge(anna, payment["id"], *states)
     return str(payment["id"])
 
 

@@ -20,7 +20,7 @@ from paycall.panel.services.webhook_address import Places, WebhookUrlError, chec
 from paycall.panel.services.webhook_sender import sign
 from paycall.store.database import reading, writing
 from paycall.store.tables import AUDIT, ApiKeyRow, DeliveryRow, WebhookRow
-from tests.fakes.panel_world import APPROVED, PanelWorld, new_payment, until
+from tests.fakes.panel_world import APPROVED, PanelWorld, charge, new_payment, until
 
 Run = Callable[..., None]
 
@@ -125,8 +125,7 @@ def test_a_program_takes_a_payment_and_refunds_within_the_sites_limit(run: Run) 
         assert (await new_payment(program, call_id, key="once"))["id"] == payment["id"]
         await world.cell.key(call_id, APPROVED, "1230", "123")
         await until(program, payment["id"], "ready")
-        await program.post(f"/api/v1/payments/{payment['id']}/authorize")
-        await until(program, payment["id"], "settled")
+        await charge(program, payment["id"], "settled")
         url = f"/api/v1/payments/{payment['id']}/refund"
         assert (await program.post(url)).status_code == 403
         assert (await program.post(url, json={"amount_minor": 500})).status_code == 202
@@ -176,8 +175,7 @@ def test_deliveries_are_written_with_what_they_tell_and_hold_no_more_of_a_card(r
         payment = await new_payment(boss, call_id, reference="INV-1")
         await world.cell.key(call_id, APPROVED, "1230", "123")
         await until(boss, payment["id"], "ready")
-        await boss.post(f"/api/v1/payments/{payment['id']}/authorize")
-        await until(boss, payment["id"], "settled")
+        await charge(boss, payment["id"], "settled")
         with reading(world.database) as session:
             rows = session.query(DeliveryRow).order_by(DeliveryRow.created_at).all()
         assert [row.event for row in rows] == ["call.arrived", "call.connected", "payment.settled"]

@@ -12,19 +12,15 @@ from paycall.domain.authorization import OperationOutcome
 from paycall.panel.roles import Role
 from paycall.store.database import reading
 from paycall.store.tables import AUDIT
-from tests.fakes.panel_world import APPROVED, NO_ANSWER, PanelWorld, new_payment, until
+from tests.fakes.panel_world import APPROVED, NO_ANSWER, PanelWorld, card_ready, charge, until
 
 Run = Callable[..., None]
 
 
 async def _charged(world: PanelWorld, number: str, state: str) -> str:
     anna = await world.signed_in("anna")
-    call_id = await world.cell.call_in()
-    payment = await new_payment(anna, call_id)
-    await world.cell.key(call_id, number, "1230", "123")
-    await until(anna, payment["id"], "ready")
-    await anna.post(f"/api/v1/payments/{payment['id']}/authorize")
-    await until(anna, payment["id"], state)
+    _, payment = await card_ready(world, anna, number)
+    await charge(anna, payment["id"], state)
     return str(payment["id"])
 
 

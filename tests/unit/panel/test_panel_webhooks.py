@@ -7,7 +7,7 @@ from collections.abc import Callable
 from paycall.domain.authorization import OperationOutcome
 from paycall.panel.rate_limit import RateLimit
 from paycall.panel.roles import Role
-from tests.fakes.panel_world import APPROVED, PanelWorld, new_payment, until
+from tests.fakes.panel_world import APPROVED, PanelWorld, card_ready, charge, until
 
 Run = Callable[..., None]
 URL = "/api/v1/webhooks/adyen"
@@ -61,12 +61,9 @@ def test_what_the_vault_cannot_take_now_is_to_be_delivered_again(run: Run) -> No
 def test_a_settlement_that_the_acquirer_takes_back_is_shown_as_failed(run: Run) -> None:
     async def scenario(world: PanelWorld) -> None:
         client = await world.signed_in("anna")
-        call_id = await world.cell.call_in()
-        payment_id = (await new_payment(client, call_id))["id"]
-        await world.cell.key(call_id, APPROVED, "1230", "123")
-        await until(client, payment_id, "ready")
-        await client.post(f"/api/v1/payments/{payment_id}/authorize")
-        await until(client, payment_id, "settled")
+        _, payment = await card_ready(world, client, APPROVED)
+        payment_id = payment["id"]
+        await charge(client, payment_id, "settled")
         (settle,) = world.vault.operations
         world.vault.operation_outcome = OperationOutcome.FAILED
         world.vault.failed_by_webhook = [settle]
@@ -84,12 +81,9 @@ def test_a_settlement_that_the_acquirer_takes_back_is_shown_as_failed(run: Run) 
 def test_a_refund_that_comes_back_can_be_given_again(run: Run) -> None:
     async def scenario(world: PanelWorld) -> None:
         client = await world.signed_in("anna")
-        call_id = await world.cell.call_in()
-        payment_id = (await new_payment(client, call_id))["id"]
-        await world.cell.key(call_id, APPROVED, "1230", "123")
-        await until(client, payment_id, "ready")
-        await client.post(f"/api/v1/payments/{payment_id}/authorize")
-        await until(client, payment_id, "settled")
+        _, payment = await card_ready(world, client, APPROVED)
+        payment_id = payment["id"]
+        await charge(client, payment_id, "settled")
         world.add("sofia", Role.SUPERVISOR)
         boss = await world.signed_in("sofia")
         await boss.post(f"/api/v1/payments/{payment_id}/refund", json={"amount_minor": 1000})
