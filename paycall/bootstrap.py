@@ -17,7 +17,8 @@ from paycall.logs import configure_logs
 from paycall.metrics import serving_metrics
 from paycall.private_socket import private_socket
 from paycall.process import end_with_parent, restart_with, serve_until_signal, web_server
-from paycall.settings import Settings, load_settings
+from paycall.settings import Settings
+from paycall.settings_file import load_settings
 from paycall.tls import client_context, server_context
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from paycall.domain.errors import SettingsError
-from paycall.settings import load_settings
+from paycall.settings_file import load_settings
 
 CA_DAYS, LEAF_DAYS, WARNING_DAYS = 3650, 397, 30
 AUTHORITIES = ("server", "cell", "panel")

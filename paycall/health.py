@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from paycall.domain.ids import new_id
-from paycall.settings import Settings, load_settings
+from paycall.settings import Settings
+from paycall.settings_file import load_settings
 
 NAMES = ("sandbox", "vault", "panel", "media")
 

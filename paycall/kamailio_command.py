@@ -18,7 +18,8 @@ from paycall import kamailio
 from paycall.domain.errors import LinkError, NotFoundError, SettingsError
 from paycall.media.status import NodeStatus, parse_status, read_status
 from paycall.process import end_with_parent
-from paycall.settings import KamailioSettings, Settings, load_settings
+from paycall.settings import KamailioSettings, Settings
+from paycall.settings_file import load_settings
 
 _NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,39}$")
 _RELOADS = {

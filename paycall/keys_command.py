@@ -16,7 +16,7 @@ from pathlib import Path
 
 from paycall.audit import Entry
 from paycall.domain.errors import StateError
-from paycall.settings import load_settings
+from paycall.settings_file import load_settings
 from paycall.vault.keys import open_provider
 from paycall.vault.providers.base import KeyProvider
 from paycall.vault.providers.shares import create_shared

@@ -20,7 +20,7 @@ from paycall.panel.services.accounts import (
     set_password,
 )
 from paycall.panel.services.audit import note
-from paycall.settings import load_settings
+from paycall.settings_file import load_settings
 from paycall.store.database import open_database, reading, writing
 from paycall.store.tables import OperatorRow
 

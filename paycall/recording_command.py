@@ -19,7 +19,8 @@ from paycall.media.recording import (
     recordings,
     summary,
 )
-from paycall.settings import RecordingSettings, load_settings
+from paycall.settings import RecordingSettings
+from paycall.settings_file import load_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

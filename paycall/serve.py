@@ -18,7 +18,8 @@ from paycall.domain.errors import SettingsError
 from paycall.free_addresses import check_addresses, check_kamailio
 from paycall.health import NAMES, is_ready, sip_answers
 from paycall.logs import configure_logs
-from paycall.settings import Settings, load_settings
+from paycall.settings import Settings
+from paycall.settings_file import load_settings
 from paycall.supervisor import Child, Supervisor
 
 START_S = 60.0

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from paycall.media.status import NodeStatus, read_status
-from paycall.settings import load_settings
+from paycall.settings_file import load_settings
 
 _HEAD = ("cell", "port", "state", "calls", "served", "MB", "restarts", "pid")
 

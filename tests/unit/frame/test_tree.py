@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from paycall.settings import load_settings
+from paycall.settings_file import load_settings
 
 ROOT = Path(__file__).parents[3]
 

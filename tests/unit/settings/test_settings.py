@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from paycall.domain.card import Brand
 from paycall.domain.errors import SettingsError
-from paycall.settings import RTP_PORTS_PER_CELL, Settings, load_settings
+from paycall.settings import RTP_PORTS_PER_CELL, Settings
+from paycall.settings_file import load_settings
 
 SECRET = "s3cr3t-4111111111111111"
 
