@@ -14,7 +14,7 @@ from paycall.domain.errors import PaycallError, SettingsError
 PROCESSES: dict[str, str] = {
     "panel": "start the panel alone",
     "vault": "start the vault alone",
-    "media": "start a media node alone",
+    "media": "start a media node alone; `media status` shows its cells",
     "sandbox": "start the acquirer simulator alone",
 }
 # ... and the tools: name -> (module, what it does). A module has add_arguments and run (or run_<name>).
@@ -26,7 +26,6 @@ TOOLS: dict[str, tuple[str, str]] = {
     "operator": ("paycall.operator_command", "add, lock, reset or list the panel's accounts"),
     "keys": ("paycall.keys_command", "status, rotation and retirement of the vault's keys"),
     "certs": ("paycall.certs_command", "the site's own certificates: make, renew, status"),
-    "media-status": ("paycall.media.status_command", "the cells of this machine's node"),
     "kamailio": ("paycall.kamailio_command", "write what Kamailio in front of cells and phones reads"),
     "recording": ("paycall.recording_command", "list, export or delete recordings of calls"),
     "audit": ("paycall.audit_command", "verify or export an audit log"),
@@ -47,6 +46,8 @@ def _parser(called: str | None) -> argparse.ArgumentParser:
         sub.add_argument("--config", type=Path, help="settings file (default: paycall.toml, if it is there)")
         if command == called and command in TOOLS:
             importlib.import_module(TOOLS[command][0]).add_arguments(sub)
+        elif command == called == "media":
+            importlib.import_module("paycall.media.status_command").add_arguments(sub)
     return parser
 
 
@@ -56,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     called = arguments[0] if arguments else None
     args = _parser(called).parse_args(arguments)
     try:
+        if args.command == "media" and args.action == "status":
+            return int(importlib.import_module("paycall.media.status_command").run(args))
         if args.command in PROCESSES:
             run = getattr(importlib.import_module("paycall.bootstrap"), f"run_{args.command}")
             return int(run(args.config))

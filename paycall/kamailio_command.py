@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         metavar="PATH",
-        help="a node's status socket, or a file with what `paycall media-status --json` printed there; "
+        help="a node's status socket, or a file with what `paycall media status --json` printed there; "
         "several for several nodes (default: this machine's node)",
     )
     parser.add_argument("--reload", action="store_true", help="have the running Kamailio read the lists anew")
@@ -84,7 +84,7 @@ def _state(path: Path) -> NodeStatus:
     try:
         return parse_status(path.read_text("utf-8"))
     except (OSError, ValueError):
-        raise LinkError("a file given with --node is not what `paycall media-status --json` prints") from None
+        raise LinkError("a file given with --node is not what `paycall media status --json` prints") from None
 
 
 def _change_phones(settings: KamailioSettings, added: str | None, removed: str | None) -> None:

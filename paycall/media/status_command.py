@@ -1,4 +1,4 @@
-"""``paycall media-status``: the cells of this machine's node, their calls, memory and restarts."""
+"""``paycall media status``: the cells of this machine's node, their calls, memory and restarts."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ _HEAD = ("cell", "port", "state", "calls", "served", "MB", "restarts", "pid")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    parser.add_argument("--socket", type=Path, help="the node's status socket (default: from the settings)")
+    """``status`` below ``paycall media``, with its options."""
+    actions = parser.add_subparsers(dest="action", metavar="[status]")
+    status = actions.add_parser("status", help="the cells of this machine's node")
+    status.add_argument("--config", type=Path, default=argparse.SUPPRESS, help="settings file")
+    status.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    status.add_argument("--socket", type=Path, help="the node's status socket (default: from the settings)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -22,10 +22,10 @@ def test_a_wrong_setting_stops_the_start_and_is_named_in_one_line(
     assert "4111" not in error
 
 
-@pytest.mark.parametrize("command", [*PROCESSES, *TOOLS])
+@pytest.mark.parametrize("command", [*PROCESSES, *TOOLS, "media status"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
-        main([command, "--help"])
+        main([*command.split(), "--help"])
     assert end.value.code == 0
     assert "--config" in capsys.readouterr().out
 
