@@ -65,5 +65,7 @@ def test_an_exception_leaves_its_type_and_places_only(lines: io.StringIO) -> Non
 
 def test_a_librarys_record_loses_its_arguments(lines: io.StringIO) -> None:
     logging.getLogger("library").warning("request %s %s", "PUT", "code=737")
-    assert read(lines)[0]["event"] == "request %s %s"
-    assert "737" not in lines.getvalue()
+    line = read(lines)[0]
+    del line["timestamp"]  # its fractions of a second may be any three digits
+    assert line["event"] == "request %s %s"
+    assert "737" not in json.dumps(line)
