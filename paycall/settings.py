@@ -159,6 +159,12 @@ class OidcSettings(Section):
     create_accounts: bool = False
 
 
+_Limit = Annotated[int, Field(ge=0)]
+# One number for every currency, or a table of one for each: a currency that is not in it has the limit 0.
+_LimitedRole = Annotated[str, Field(pattern="^(operator|supervisor|administrator|api-key)$")]
+RoleLimits = dict[_LimitedRole, _Limit | dict[Currency, _Limit]]
+
+
 class PanelSettings(Section):
     """The panel: its web address, database and where cells and vault are reached."""
 
@@ -181,8 +187,10 @@ class PanelSettings(Section):
     brands: Brands = ()
     # Whether operators choose in which language a caller is told what to key (sites with prompts).
     caller_languages: bool = False
-    # The most that a role may refund at once, in minor units; a role that is not named has no limit.
-    refund_limits_minor: dict[str, int] = Field(default_factory=dict)
+    # The most of one payment that a role may settle, void and refund, in minor units; none for a role not named.
+    settle_limits_minor: RoleLimits = Field(default_factory=dict)
+    void_limits_minor: RoleLimits = Field(default_factory=dict)
+    refund_limits_minor: RoleLimits = Field(default_factory=dict)
     # With true, whoever has no second factor has to set one up before anything else.
     require_second_factor: bool = False
     # Seals what the database keeps of second factors and webhooks; made at the first start.

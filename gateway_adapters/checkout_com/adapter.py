@@ -86,15 +86,15 @@ class CheckoutComAcquirer:
 
     async def settle(self, key: str, acquirer_reference: str, money: Money) -> OperationResult:
         """Capture."""
-        return await self._operate(key, acquirer_reference, "captures", money)
+        return await self._operate(acquirer_reference, "captures", wire.capture_body(key, money), key)
 
     async def void(self, key: str, acquirer_reference: str) -> OperationResult:
         """Void."""
-        return await self._operate(key, acquirer_reference, "voids", None)
+        return await self._operate(acquirer_reference, "voids", wire.operation_body(key), key)
 
     async def refund(self, key: str, acquirer_reference: str, money: Money) -> OperationResult:
         """Refund, or a part."""
-        return await self._operate(key, acquirer_reference, "refunds", money)
+        return await self._operate(acquirer_reference, "refunds", wire.operation_body(key, money), key)
 
     async def look_up_operation(
         self, kind: OperationKind, key: str, acquirer_reference: str, money: Money
@@ -135,10 +135,10 @@ class CheckoutComAcquirer:
         return payments
 
     async def _operate(
-        self, key: str, acquirer_reference: str, what: str, money: Money | None
+        self, acquirer_reference: str, what: str, body: Mapping[str, Any], key: str
     ) -> OperationResult:
         path = f"/payments/{quote(acquirer_reference, safe='')}"
-        answer = await self._post(f"{path}/{what}", wire.operation_body(key, money), key)
+        answer = await self._post(f"{path}/{what}", body, key)
         if answer.status in (403, 404, 422):
             error = text_of(answer.body or {}, "error_type") or str(answer.status)
             return OperationResult(OperationOutcome.FAILED, raw_code=error)

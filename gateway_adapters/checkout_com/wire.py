@@ -74,9 +74,14 @@ def payment_body(request: AuthorizationRequest, card: Card, channel: str | None)
 
 
 def operation_body(key: str, money: Money | None = None) -> dict[str, Any]:
-    """The JSON of a capture, void or refund; our key is its reference."""
+    """The JSON of a void or refund; our key is its reference."""
     body: dict[str, Any] = {"reference": key}
     return body | {"amount": to_wire(money, EXPONENTS)} if money else body
+
+
+def capture_body(key: str, money: Money) -> dict[str, Any]:
+    """The JSON of the one capture of a payment: what it leaves over is released, not held on the card for days."""
+    return operation_body(key, money) | {"capture_type": "Final"}
 
 
 def payment_result(body: Mapping[str, Any]) -> AuthorizationResult:

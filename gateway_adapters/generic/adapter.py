@@ -50,7 +50,7 @@ class GenericAcquirer:
 
     name = wire.NAME
     # The protocol says nothing of how long a transaction id is recognised; a resend comes within minutes or never.
-    traits = Traits(key_life_s=300, holds_back=False, reverses=False)
+    traits = Traits(key_life_s=300, holds_back=False, reverses=False, settles_part=False)
 
     def __init__(
         self,

@@ -54,7 +54,9 @@ class AuthorizationResult:
     characters, ``avs_result`` and ``code_result`` the raw answers on address and security code.
     ``decline`` is given exactly when the outcome is declined. ``approved_currency`` is the currency of
     ``approved_minor`` where the answer names one: an approval in another than was asked for is not understood.
-    ``needs_review``: nobody but people can find out what became of it.
+    ``needs_review``: nobody but people can find out what became of it. Said by the vault alone: ``settles_part``, the
+    acquirer settles less than was approved; ``reversal_due``, the decline was the approval of a part, which is being
+    given back.
     """
 
     outcome: Outcome
@@ -67,6 +69,8 @@ class AuthorizationResult:
     approved_minor: int | None = None
     approved_currency: str | None = None
     needs_review: bool = False
+    settles_part: bool = False
+    reversal_due: bool = False
 
     def __post_init__(self) -> None:
         if (self.decline is not None) != (self.outcome is Outcome.DECLINED):

@@ -43,6 +43,8 @@ class Traits:
         Whether ``look_up_operation`` can tell.
     reverses
         Whether an attempt can be undone by our own reference.
+    settles_part
+        Whether less than what was approved can be settled, once; the rest is released with it.
     live_settings
         Settings of its table that a live site cannot do without.
     """
@@ -52,6 +54,7 @@ class Traits:
     holds_back: bool = True
     reads_operations: bool = True
     reverses: bool = True
+    settles_part: bool = True
     live_settings: frozenset[str] = frozenset()
 
 

@@ -170,6 +170,12 @@ class Authorize(Request):
     confirm_duplicate: bool = False
 
 
+class Settle(Request):
+    """``amount_minor`` left out takes all that was approved; less releases the rest."""
+
+    amount_minor: Amount | None = Field(default=None, examples=[1500])
+
+
 class Refund(Request):
     """``amount_minor`` left out gives back all that is left."""
 
@@ -381,7 +387,9 @@ class Payment(Answer):
     retry: CardRetry | None
     attempts: list[Attempt]
     operations: list[Operation]
+    settled_minor: int = Field(description="what was taken of the approved amount")
     refunded_minor: int
+    settles_part: bool = Field(description="whether a part of the approved amount can be settled")
     decision_deadline: datetime | None = Field(
         description="a late approval is voided then, unless it is settled"
     )

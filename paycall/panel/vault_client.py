@@ -221,6 +221,8 @@ def _result(data: Mapping[str, Any]) -> AuthorizationResult:
             approved_minor=data.get("approved_minor"),
             decline=decline_from_json(data["decline"]) if data.get("decline") else None,
             needs_review=data.get("needs_review") is True,
+            settles_part=data.get("settles_part") is True,
+            reversal_due=data.get("reversal_due") is True,
         )
     except (KeyError, ValueError, TypeError):
         raise VaultUnavailableError("the vault's answer was not understood") from None

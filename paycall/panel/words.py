@@ -154,6 +154,8 @@ PROBLEMS: dict[str, str] = {
     "last-administrator": N_("Somebody has to remain administrator."),
     "not-signed-in": N_("You have been signed out. Sign in again."),
     "not-allowed": N_("Your role does not allow this."),
+    "over-limit": N_("This is more money than your role may move. A supervisor may."),
+    "whole-amount-only": N_("This acquirer takes the whole amount or nothing."),
     "not-found": N_("This does not exist any more, or is not yours to see."),
     "wrong-state": N_("This cannot be done any more: the payment or the call has moved on."),
     "invalid-input": N_("Something in the form is not right."),

@@ -144,6 +144,8 @@ class CallRow(Base):
     test_call_id: Mapped[str | None]
     operator_id: Mapped[str | None] = mapped_column(ForeignKey("operators.id"), index=True)
     alarm: Mapped[str | None]
+    # off (it is not recorded), on, or paused (silence is).
+    recording: Mapped[str] = mapped_column(String(8), default="off")
     agent_leg_keys: Mapped[int] = mapped_column(default=0)
     started_at: Mapped[datetime] = mapped_column(index=True)
     connected_at: Mapped[datetime | None]
@@ -188,6 +190,8 @@ class PaymentRow(Base):
     card_retry: Mapped[dict[str, Any] | None]
     decision_deadline: Mapped[datetime | None]
     settle_at: Mapped[datetime | None]
+    # What was taken of the approved amount; what is given back is taken from it.
+    settled_minor: Mapped[Minor] = mapped_column(default=0)
     refunded_minor: Mapped[Minor] = mapped_column(default=0)
     created_at: Mapped[datetime] = mapped_column(index=True)
     updated_at: Mapped[datetime]
@@ -210,6 +214,10 @@ class AttemptRow(Base):
     avs_result: Mapped[str | None]
     code_result: Mapped[str | None]
     decline: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    # Whether its acquirer settles less than was approved, and releases the rest.
+    settles_part: Mapped[bool] = mapped_column(default=False)
+    # A part was approved, which is a decline here: that part is being given back.
+    reversal_due: Mapped[bool] = mapped_column(default=False)
     error: Mapped[str | None]
     started_at: Mapped[datetime]
     answered_at: Mapped[datetime | None]
@@ -311,7 +319,8 @@ class ApiKeyRow(Base):
 
 
 class WebhookRow(Base):
-    """Where events are sent. The secret is sealed: it is needed in clear to sign."""
+    """Where events are sent. The secret is sealed: it is needed in clear to sign. For a while after another was
+    made, the former one signs too."""
 
     __tablename__ = "webhooks"
 
@@ -319,6 +328,8 @@ class WebhookRow(Base):
     url: Mapped[str] = mapped_column(String(500))
     events: Mapped[list[str]]
     secret_sealed: Mapped[str] = mapped_column(String(500))
+    former_secret_sealed: Mapped[str | None] = mapped_column(String(500))
+    former_secret_until: Mapped[datetime | None]
     enabled: Mapped[bool] = mapped_column(default=True)
     failing_since: Mapped[datetime | None]
     created_by: Mapped[str]

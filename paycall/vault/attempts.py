@@ -90,6 +90,7 @@ class Attempt:
             code_result=self.code_result,
             decline=decline_from_json(json.loads(self.decline)) if self.decline else None,
             approved_minor=self.approved_minor,
+            reversal_due=self.state == "declined" and self.reversal == "due",
         )
 
 

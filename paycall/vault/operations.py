@@ -183,6 +183,9 @@ class Operations:
             raise StateError("the authorization is not approved")
         if money.currency != attempt.currency or money.amount_minor > attempt.amount_minor:
             raise InputError("the amount is not within the authorization's")
+        traits = self._acquirers.traits_of(attempt.acquirer)
+        if kind == "settle" and money != attempt.money and traits is not None and not traits.settles_part:
+            raise InputError("this acquirer settles the whole amount only")
         counted = [o for o in self._store.operations_of(connection, attempt.attempt_id) if o.state in _COUNTS]
         if kind != "refund":
             if any(o.kind in ("settle", "void") for o in counted):

@@ -145,7 +145,7 @@ class TestCheckoutCom:
 
     def test_capture_void_refund(self) -> None:
         key = "op_" + "c" * 22
-        assert errors(self.schema("CaptureRequest"), checkout_com.operation_body(key, REQUEST.money)) == []
+        assert errors(self.schema("CaptureRequest"), checkout_com.capture_body(key, REQUEST.money)) == []
         assert errors(self.schema("RefundRequest"), checkout_com.operation_body(key, REQUEST.money)) == []
         assert errors(self.schema("VoidRequest"), checkout_com.operation_body(key)) == []
 

@@ -77,6 +77,7 @@ class FakeVault:
         self.retry: CardRetry | None = None
         self.operation_outcome = OperationOutcome.DONE
         self.needs_review = False
+        self.settles_part = True
         self.closed: list[tuple[str, str, str | None]] = []
 
     def store(self, payment_id: str, name: Field, value: str) -> str:
@@ -149,8 +150,9 @@ class FakeVault:
             decline = decline_for("iso8583_de39", _CODES[number])
             return AuthorizationResult(Outcome.DECLINED, "sandbox", "sbx_declined", decline=decline)
         return AuthorizationResult(
-            Outcome.APPROVED, "sandbox", "sbx_approved", "A1B2C3", "Y", "M", None, request.money.amount_minor
-        )
+            Outcome.APPROVED, "sandbox", "sbx_approved", "A1B2C3", "Y", "M", None, request.money.amount_minor,
+            settles_part=self.settles_part,
+        )  # fmt: skip
 
     def resolve(self, attempt_id: str, outcome: Outcome) -> None:
         """What the vault's background worker found out about an unknown attempt."""

@@ -14,7 +14,7 @@ from paycall.domain.payment import PaymentState
 from paycall.panel.access import InContext, SignedIn
 from paycall.panel.roles import Principal
 from paycall.panel.routes.calls import PROBLEMS
-from paycall.panel.schemas import Authorize, Id, Payment, Payments, Refund, Review, TakeFields
+from paycall.panel.schemas import Authorize, Id, Payment, Payments, Refund, Review, Settle, TakeFields
 from paycall.panel.services.context import Context
 from paycall.panel.services.services import InServices
 from paycall.panel.services.views import localise_payment
@@ -95,10 +95,15 @@ async def cancel_payment(
 
 @router.post("/payments/{payment_id}/settle", name="settle_payment", status_code=202)
 async def settle_payment(
-    payment_id: Id, principal: SignedIn, context: InContext, services: InServices
+    payment_id: Id,
+    principal: SignedIn,
+    context: InContext,
+    services: InServices,
+    body: Settle | None = None,
 ) -> Payment:
-    """Take the approved amount (and keep an approval that came late)."""
-    await services.operations.request(payment_id, "settle", principal)
+    """Take the approved amount or, where the acquirer can, a part: the rest is released. Keeps a late approval."""
+    amount = body.amount_minor if body is not None else None
+    await services.operations.request(payment_id, "settle", principal, amount)
     return await _shown(context, payment_id, principal)
 
 

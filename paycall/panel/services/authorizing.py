@@ -233,6 +233,7 @@ class AuthorizationService:
         attempt.authorization_code = result.authorization_code
         attempt.avs_result = result.avs_result
         attempt.code_result = result.code_result
+        attempt.settles_part, attempt.reversal_due = result.settles_part, result.reversal_due
         attempt.decline = decline_to_json(result.decline) if result.decline else None
         if result.outcome is not Outcome.UNKNOWN:
             attempt.error, attempt.answered_at = None, now

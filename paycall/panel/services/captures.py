@@ -143,6 +143,7 @@ class CaptureService:
             fields=in_order([*new.fields]),
             stored=[],
             caller_language=new.caller_language,
+            settled_minor=0,
             refunded_minor=0,
             created_at=now,
             updated_at=now,

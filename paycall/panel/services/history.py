@@ -28,7 +28,8 @@ from paycall.store.tables import (
 )
 
 PAGE_SIZE = 50
-_TAKEN = (PaymentState.SETTLED, PaymentState.APPROVED, PaymentState.SETTLING, PaymentState.PARTLY_REFUNDED)
+# Approved, and on its way to be settled: counted as taken until the acquirer says otherwise.
+_TO_BE_SETTLED = (PaymentState.APPROVED, PaymentState.SETTLING)
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def as_csv(session: Session, query: Select[PaymentRow]) -> str:
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(
-        "time id state amount currency refunded brand last4 authorization_code decline_reason caller "
+        "time id state amount currency settled refunded brand last4 authorization_code decline_reason caller "
         "reference description operator".split()
     )
     names = names_of_all(session)
@@ -120,7 +121,6 @@ def as_csv(session: Session, query: Select[PaymentRow]) -> str:
             select(AttemptRow).where(AttemptRow.payment_id == row.id).order_by(AttemptRow.number.desc())
         ).first()
         reason = attempt.decline["reason"] if attempt and attempt.decline else ""
-        refunded = Money(row.refunded_minor, row.currency).decimal if row.refunded_minor else 0
         writer.writerow(
             _harmless(value)
             for value in (
@@ -129,7 +129,8 @@ def as_csv(session: Session, query: Select[PaymentRow]) -> str:
                 row.state,
                 Money(row.amount_minor, row.currency).decimal,
                 row.currency,
-                refunded,
+                _decimal(row.settled_minor, row.currency),
+                _decimal(row.refunded_minor, row.currency),
                 row.brand or "",
                 row.last4 or "",
                 (attempt.authorization_code if attempt else None) or "",
@@ -141,6 +142,10 @@ def as_csv(session: Session, query: Select[PaymentRow]) -> str:
             )
         )
     return out.getvalue()
+
+
+def _decimal(amount_minor: int, currency: str) -> object:
+    return Money(amount_minor, currency).decimal if amount_minor else 0
 
 
 @dataclass(frozen=True)
@@ -171,8 +176,9 @@ def totals(session: Session, search: Search, principal: Principal, language: str
     taken: Counter[str] = Counter()
     times: Counter[str] = Counter()
     for row in rows:
-        if row.state in _TAKEN:
-            taken[row.currency] += row.amount_minor - row.refunded_minor
+        amount = row.amount_minor if row.state in _TO_BE_SETTLED else row.settled_minor - row.refunded_minor
+        if amount:
+            taken[row.currency] += amount
             times[row.currency] += 1
     reasons, words = _reasons(session, [row.id for row in rows], language)
     return Totals(

@@ -29,6 +29,7 @@ from paycall.panel.services.context import Context
 from paycall.panel.services.records import move, payment_for_change, tell
 from paycall.panel.services.views import NEEDS_REVIEW
 from paycall.panel.services.visibility import payment_for
+from paycall.settings import PanelSettings
 from paycall.store.tables import AttemptRow, OperationRow, PaymentRow
 
 _log = structlog.get_logger(__name__)
@@ -56,6 +57,20 @@ class _Order:
     state: str
 
 
+class OverLimitError(NotAllowedError):
+    """The role may do this, but not with so much money."""
+
+    code = "over-limit"
+    text = "the amount is above the limit of your role"
+
+
+class WholeAmountError(InputError):
+    """A part was to be settled, and the acquirer takes the whole amount or nothing."""
+
+    code = "whole-amount-only"
+    text = "this acquirer settles the whole amount only"
+
+
 class OperationService:
     """Carries out what happens to an approved amount."""
 
@@ -73,24 +88,36 @@ class OperationService:
         kind
             ``settle``, ``void`` or ``refund``.
         amount_minor
-            For a refund; None gives back all that is left.
+            For a settle, None takes all that was approved, less releases the rest; for a refund, None gives back
+            all that is left.
+
+        Raises
+        ------
+        OverLimitError
+            If the site allows the role less.
+        WholeAmountError
+            If the acquirer settles no part.
+        InputError
+            If it is more than there is.
+        StateError
+            If the payment's state does not allow it.
         """
 
         def begin(session: Session) -> str:
             row = payment_for(session, payment_id, principal, for_change=True)
-            if kind == "refund":
-                self._check_limit(row, principal, amount_minor)
-            return self._begin(session, row, kind, principal.id, amount_minor)
+            amount = most(row, kind) if amount_minor is None else amount_minor
+            self._check_limit(row, kind, principal, amount)
+            return self._begin(session, row, kind, principal.id, amount)
 
         operation_id = await self._context.write(begin)
         await self._context.show_payment(payment_id)
         self.carry_out_soon(operation_id)
 
-    def _check_limit(self, row: PaymentRow, principal: Principal, amount_minor: int | None) -> None:
-        limit = self._context.deps.settings.refund_limits_minor.get(principal.limit_name)
-        amount = row.amount_minor - row.refunded_minor if amount_minor is None else amount_minor
-        if limit is not None and amount > limit:
-            raise NotAllowedError("the amount is above the limit of your role")
+    def _check_limit(self, row: PaymentRow, kind: str, principal: Principal, amount_minor: int) -> None:
+        limit = limit_minor(self._context.deps.settings, principal, kind, row.currency)
+        before = row.refunded_minor if kind == "refund" else 0  # a limit is not met twice by halves
+        if limit is not None and before + amount_minor > limit:
+            raise OverLimitError
 
     async def settle_by_itself(self, payment_id: str) -> None:
         """Settle by the site's rule; harmless if somebody was faster."""
@@ -105,7 +132,7 @@ class OperationService:
             row = payment_for_change(session, payment_id)
             if row.state != PaymentState.APPROVED.value:
                 return None
-            return self._begin(session, row, kind, None, None)
+            return self._begin(session, row, kind, None, most(row, kind))
 
         operation_id = await self._context.write(begin)
         if operation_id is not None:
@@ -113,19 +140,19 @@ class OperationService:
             self.carry_out_soon(operation_id)
 
     def _begin(
-        self, session: Session, row: PaymentRow, kind: str, operator_id: str | None, amount_minor: int | None
+        self, session: Session, row: PaymentRow, kind: str, operator_id: str | None, amount_minor: int
     ) -> str:
-        left = row.amount_minor - row.refunded_minor
-        amount = left if kind == "refund" and amount_minor is None else amount_minor or row.amount_minor
         now = self._context.now()
         attempt = session.scalars(
             select(AttemptRow).where(AttemptRow.payment_id == row.id, AttemptRow.state == "approved")
         ).first()
-        move(session, row, _REQUESTED[kind], now, by=operator_id, detail={"amount_minor": amount})
+        move(session, row, _REQUESTED[kind], now, by=operator_id, detail={"amount_minor": amount_minor})
         if attempt is None:
             raise StateError("no attempt of this payment was approved")
-        if kind == "refund" and not 0 < amount <= left:
+        if not 0 < amount_minor <= most(row, kind):
             raise InputError("amount_minor must be more than 0 and at most what is left of the payment")
+        if kind == "settle" and amount_minor < row.amount_minor and not attempt.settles_part:
+            raise WholeAmountError
         row.decision_deadline = None
         row.settle_at = None
         operation = OperationRow(
@@ -134,7 +161,7 @@ class OperationService:
             attempt_id=attempt.id,
             kind=kind,
             state="pending",
-            amount_minor=amount,
+            amount_minor=amount_minor,
             currency=row.currency,
             operator_id=operator_id,
             created_at=now,
@@ -228,18 +255,12 @@ class OperationService:
                 return None
             now = self._context.now()
             done = result.outcome is OperationOutcome.DONE
+            event = _book(row, operation, done)
             operation.state = "done" if done else "failed"
             operation.acquirer_reference = result.acquirer_reference
             operation.raw_code = result.raw_code
             operation.error = error
             operation.finished_at = now
-            event = _DONE[order.kind] if done else _FAILED[order.kind]
-            if done and order.kind == "refund":
-                row.refunded_minor += operation.amount_minor
-                if row.refunded_minor < row.amount_minor:
-                    event = PaymentEvent.PARTLY_REFUNDED
-            if order.state == "done" and order.kind == "refund":
-                row.refunded_minor -= operation.amount_minor
             detail = {"amount_minor": operation.amount_minor, "error": error}
             if allows(PaymentState(row.state), event):
                 move(session, row, event, now, detail=detail)
@@ -251,6 +272,34 @@ class OperationService:
         if payment_id is not None:
             await self._context.show_payment(payment_id)
             self._captures.release(payment_id)
+
+
+def most(row: PaymentRow, kind: str) -> int:
+    """The most that can be settled, voided or refunded of a payment, in minor units."""
+    return row.settled_minor - row.refunded_minor if kind == "refund" else row.amount_minor
+
+
+def limit_minor(settings: PanelSettings, principal: Principal, kind: str, currency: str) -> int | None:
+    """The most of one payment that the site lets this one settle, void or refund; None: there is no limit."""
+    limits = {
+        "settle": settings.settle_limits_minor,
+        "void": settings.void_limits_minor,
+        "refund": settings.refund_limits_minor,
+    }
+    limit = limits[kind].get(principal.limit_name)
+    return limit.get(currency, 0) if isinstance(limit, dict) else limit
+
+
+def _book(row: PaymentRow, operation: OperationRow, done: bool) -> PaymentEvent:
+    """Write the amount down in the payment; one that was done and is not is taken out again. What it is called."""
+    sign = 1 if done else -1 if operation.state == "done" else 0
+    if operation.kind == "settle":
+        row.settled_minor += sign * operation.amount_minor
+    if operation.kind == "refund":
+        row.refunded_minor += sign * operation.amount_minor
+        if done and row.refunded_minor < row.settled_minor:
+            return PaymentEvent.PARTLY_REFUNDED
+    return _DONE[operation.kind] if done else _FAILED[operation.kind]
 
 
 def _order(session: Session, operation_id: str, state: str) -> _Order | None:

@@ -96,6 +96,7 @@ def _payment(session: Session, payment_id: str) -> tuple[str, dict[str, Any]]:
         "state": row.state,
         "amount_minor": row.amount_minor,
         "currency": row.currency,
+        "settled_minor": row.settled_minor,
         "refunded_minor": row.refunded_minor,
         "reference": row.reference,
         "description": row.description,

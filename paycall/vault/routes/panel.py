@@ -26,6 +26,7 @@ from paycall.domain.ids import ID_PATTERN
 from paycall.domain.money import Money
 from paycall.vault.reviews import Verdict
 from paycall.vault.routes.common import ActorDependency, Identifier, ServicesDependency, raw_body
+from paycall.vault.services import Services
 
 router = APIRouter()
 _MAX_WEBHOOK_BYTES = 65536
@@ -103,7 +104,7 @@ async def authorize(
         reference=body.reference,
         description=body.description,
     )
-    return _result(await services.authorizer.authorize(request, body.token, actor))
+    return _result(await services.authorizer.authorize(request, body.token, actor), services)
 
 
 @router.get("/v1/authorizations/{attempt_id}")
@@ -111,7 +112,7 @@ async def attempt(attempt_id: Identifier, services: ServicesDependency) -> dict[
     """What is known of an attempt now, and whether it waits for people."""
     found = await asyncio.to_thread(services.authorizer.find, attempt_id)
     waits = services.reviews.waits(found, found.acquirer)
-    return _result(found.result()) | {"needs_review": waits}
+    return _result(found.result(), services) | {"needs_review": waits}
 
 
 @router.post("/v1/reviews/{subject}", status_code=204)
@@ -151,7 +152,8 @@ async def webhook(acquirer: _AcquirerName, request: Request, services: ServicesD
     return {"failed": await asyncio.to_thread(services.webhooks.take, acquirer, dict(request.headers), body)}
 
 
-def _result(result: AuthorizationResult) -> dict[str, Any]:
+def _result(result: AuthorizationResult, services: Services) -> dict[str, Any]:
+    traits = services.acquirers.traits_of(result.acquirer)
     return {
         "outcome": result.outcome.value,
         "acquirer": result.acquirer,
@@ -162,4 +164,6 @@ def _result(result: AuthorizationResult) -> dict[str, Any]:
         "approved_minor": result.approved_minor,
         "decline": decline_to_json(result.decline) if result.decline else None,
         "needs_review": False,
+        "settles_part": traits is not None and traits.settles_part,
+        "reversal_due": result.reversal_due,
     }

@@ -19,8 +19,10 @@ export function minorUnits(text, decimals) {
   return minor > 0 && minor <= 1e11 ? minor : null;
 }
 
-function ask(dialogId) {
+// Asks first; a dialog with a place for it names the form's amount.
+function ask(dialogId, amount) {
   const dialog = document.getElementById(dialogId);
+  for (const place of dialog.querySelectorAll("[data-amount]")) place.textContent = amount ?? "";
   dialog.returnValue = "no";
   dialog.showModal();
   return new Promise((resolve) => {
@@ -55,7 +57,7 @@ function jsonBody(form) {
 
 function bodyOf(form) {
   if (form.hasAttribute("data-payment-form")) return paymentBody(form);
-  if (form.hasAttribute("data-refund-form")) {
+  if (form.hasAttribute("data-money-form")) {
     const amount = minorUnits(form.elements.amount.value, Number(form.dataset.decimals));
     return amount === null ? null : { amount_minor: amount };
   }
@@ -131,13 +133,19 @@ function openPaymentDialog(dialog, button) {
   }
 }
 
-function openRefundDialog(dialog, button) {
+// Settle or refund: the most that can be is there already.
+function openMoneyDialog(dialog, button) {
   const form = dialog.querySelector("form");
   const { decimals } = button.dataset;
+  const isWhole = button.hasAttribute("data-whole");
   form.action = button.dataset.action;
   form.dataset.decimals = decimals;
-  form.elements.amount.value = (Number(button.dataset.left) / 10 ** Number(decimals)).toFixed(Number(decimals));
+  form.elements.amount.value = (Number(button.dataset.most) / 10 ** Number(decimals)).toFixed(Number(decimals));
+  form.elements.amount.readOnly = isWhole;
   dialog.querySelector("[data-unit]").textContent = button.dataset.currency;
+  dialog.querySelector("[data-hint]").hidden = isWhole;
+  const whole = dialog.querySelector("[data-whole-hint]");
+  if (whole) whole.hidden = !isWhole;
 }
 
 function openCustomerDialog(dialog, button) {
@@ -152,7 +160,7 @@ function open(button) {
   showError(dialog, "");
   if (dialog.id === "payment-dialog") openPaymentDialog(dialog, button);
   if (dialog.id === "customer-dialog") openCustomerDialog(dialog, button);
-  if (dialog.id === "refund-dialog") openRefundDialog(dialog, button);
+  if (dialog.querySelector("[data-money-form]")) openMoneyDialog(dialog, button);
   dialog.showModal();
 }
 
@@ -161,7 +169,7 @@ export function listen() {
     const form = event.target;
     if (!form.dataset.api) return;
     event.preventDefault();
-    if (form.dataset.confirm && !(await ask(form.dataset.confirm))) return;
+    if (form.dataset.confirm && !(await ask(form.dataset.confirm, form.dataset.amount))) return;
     await send(form);
   });
   document.addEventListener("change", (event) => {
