@@ -14,6 +14,7 @@ import os
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -67,6 +68,10 @@ log = structlog.get_logger(__name__)
 _VERSION = version("paycall")  # read once, before the fork: reading it dirties a megabyte of each cell
 
 COLLECT_S = 10.0
+# PJSIP has room for 64 sockets, aborts at the next one, and keeps the room of one that was closed for half a second.
+# A leg has two of them, also one that is refused: so calls may neither begin nor be refused faster than that.
+BURST_S, BURST_CALLS = 0.5, 4
+REFUSE_AFTER_S = 0.2
 TEST_CALL_HEADER = "x-paycall-test-call"
 
 
@@ -124,6 +129,7 @@ class Cell:
         self._snapshots: dict[str, CallSnapshot] = {}
         self._draining = False
         self._served = 0
+        self._begun_at: deque[float] = deque(maxlen=BURST_CALLS)
         self._counts = Counts()
         self._link_codes = LinkCodes()
         self._outbound = Outbound(self._endpoint, settings, spec.index)
@@ -241,10 +247,10 @@ class Cell:
 
     def _on_incoming(self, pj_call: int, invite: str, peer: str) -> None:
         """Answered when PJSIP's callback is over: refusing an INVITE without SDP inside it aborts the process."""
-        if self._is_full() or self._draining:
+        if self._is_full() or self._draining or self._is_flooded():
             leg = Leg(self._endpoint, _Refused(self._refused.discard), pj_call)
             self._refused.add(leg)
-            self._endpoint.post(partial(leg.end, 503 if self._draining else 486))
+            self._endpoint.call_later(REFUSE_AFTER_S, partial(leg.end, 503 if self._draining else 486))
             return
         message = parse_message(invite)
         if self._outbound.is_from_operator(peer):
@@ -264,6 +270,7 @@ class Cell:
         bridge = Bridge(self._surroundings, identity)
         self._bridges[identity.call_id] = bridge
         self._served += 1
+        self._begun_at.append(time.monotonic())
         return bridge
 
     def _on_dialled(self, pj_call: int, message: SipMessage, invite: str, peer: str) -> None:
@@ -302,6 +309,11 @@ class Cell:
 
     def _is_full(self) -> bool:
         return len(self._bridges) >= self._settings.calls_per_cell or self._slots_used() + 2 > MAX_SIP_CALLS
+
+    def _is_flooded(self) -> bool:
+        """Whether so many calls have just begun that the sockets of more would not fit into PJSIP."""
+        full = len(self._begun_at) == self._begun_at.maxlen
+        return full and time.monotonic() - self._begun_at[0] < BURST_S
 
     def _slots_used(self) -> int:
         """PJSIP's calls, counting the agent's leg of a call that has none yet.
