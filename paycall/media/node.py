@@ -1,7 +1,8 @@
 """A media node: pre-forks cells, replaces the dead, releases their phones, tells the panel.
 
 Rules: a dead cell's phones get their BYE within ten seconds, its place is filled within a second. A cell that
-gives no sign of life for ``HUNG_S`` is killed and treated as dead. The node holds no card data.
+gives no sign of life for ``HUNG_S`` is killed and treated as dead. The phones of a node that is killed itself get
+theirs from the guardian. The node holds no card data.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from paycall.domain.ids import new_id
 from paycall.media import pipes
 from paycall.media.counts import Counts
 from paycall.media.dialogs import Dialog
+from paycall.media.guardian import start_guardian, tell
 from paycall.media.line_recording import open_recorder
 from paycall.media.prompts import PromptLibrary
 from paycall.media.release import release_dialogs, release_late
@@ -74,9 +76,10 @@ class _Slot:
 class Node:
     """All cells of one machine."""
 
-    def __init__(self, settings: MediaSettings, zygote: socket.socket) -> None:
+    def __init__(self, settings: MediaSettings, zygote: socket.socket, guardian: socket.socket) -> None:
         self._settings = settings
         self._zygote = zygote
+        self._guardian = guardian
         self._node_id = _stable_id("node", settings.address, settings.first_sip_port)
         self._slots = [
             _Slot(index, _stable_id("cell", settings.address, settings.first_sip_port + index))
@@ -99,6 +102,7 @@ class Node:
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGUSR1, self._drain)
         loop.add_reader(self._zygote.fileno(), self._zygote_spoke)
+        loop.add_reader(self._guardian.fileno(), self._guardian_lost)
         # first: another node may be there
         status = await serve_status(self._settings.status_socket, self.status)
         linking = loop.create_task(self._link.run())
@@ -116,6 +120,7 @@ class Node:
             task.cancel()
         await asyncio.gather(linking, *self._tasks, return_exceptions=True)
         loop.remove_reader(self._zygote.fileno())
+        loop.remove_reader(self._guardian.fileno())
         return 0
 
     # ---- cells -------------------------------------------------------------------------------------------
@@ -140,12 +145,22 @@ class Node:
                 asyncio.get_running_loop().remove_reader(slot.pipe.fileno())
                 return  # the zygote tells of its end
             slot.report = pipes.CellReport.decode(packet)
+            self._tell_guardian(slot)
             slot.alive_at = max(slot.alive_at, time.monotonic())
             self.metrics.heard(slot.cell_id, slot.report.counts, slot.report.pss_mb)
             if not slot.announced:
                 slot.announced = True
                 slot.alive_at = time.monotonic()
                 self._link.send(CellStarted(cell_id=slot.cell_id, sip_uri=self._sip_uri(slot)))
+
+    def _tell_guardian(self, slot: _Slot) -> None:
+        dialogs = [dialog for legs in slot.report.dialogs.values() for dialog in legs]
+        tell(self._guardian, self._settings.first_sip_port + slot.index, dialogs)
+
+    def _guardian_lost(self) -> None:
+        """It never speaks. Calls go on; what it would do is not done until the node is started again."""
+        asyncio.get_running_loop().remove_reader(self._guardian.fileno())
+        log.error("guardian_lost", alarm=True)
 
     def _drain(self) -> None:
         """Take no new call; end with the last one. For a rolling restart."""
@@ -216,6 +231,7 @@ class Node:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         else:
+            self._cell_spoke(slot)  # its last words: which phones have answered
             slot.pid = 0
 
     async def _replace(self, slot: _Slot, code: int) -> None:
@@ -231,6 +247,7 @@ class Node:
         dialogs = [dialog for legs in calls.values() for dialog in legs]
         port = self._settings.first_sip_port + slot.index
         unanswered = await self._release(dialogs, port)
+        tell(self._guardian, port, [])
         now = time.monotonic()
         slot.deaths = [at for at in slot.deaths if at > now - 60.0] + ([now] if code else [])
         slot.restarts += 1
@@ -317,18 +334,19 @@ def run_node(settings: MediaSettings, site: SiteSettings) -> int:  # noqa: ARG00
     if settings.prompts.heard_by != "nobody":
         PromptLibrary(settings.prompts.folder).check()
     open_recorder(settings.recording, Counts())  # before the fork: cells then share what it imports
+    guardian = start_guardian(settings.address)  # before the zygote: it holds none of its sockets
     zygote, zygote_pid = start_zygote(settings)
     try:
-        return asyncio.run(_run(settings, zygote))
+        return asyncio.run(_run(settings, zygote, guardian))
     finally:
         zygote.close()
         os.waitpid(zygote_pid, 0)
 
 
-async def _run(settings: MediaSettings, zygote: socket.socket) -> int:
+async def _run(settings: MediaSettings, zygote: socket.socket, guardian: socket.socket) -> int:
     from paycall.metrics import new_registry, serving_metrics
 
-    node = Node(settings, zygote)
+    node = Node(settings, zygote, guardian)
     registry = new_registry()
     registry.register(node.metrics)
     deleting = asyncio.create_task(_delete_old_recordings(settings))

@@ -117,7 +117,7 @@ def test_a_stopped_node_hangs_up_and_leaves_nothing() -> None:
     with Site(cells=2) as site:
         call = Call(site, caller={"hold_ms": 0})
         children = psutil.Process(site.process.pid).children(recursive=True)
-        assert len(children) == 3
+        assert len(children) == 4, "guardian, zygote and two cells"
         site.process.send_signal(signal.SIGTERM)
         assert site.process.wait(10.0) == 0
         assert call.caller.wait(3.0) == 0
@@ -125,12 +125,36 @@ def test_a_stopped_node_hangs_up_and_leaves_nothing() -> None:
         assert psutil.wait_procs(children, 2.0)[1] == []
 
 
-def test_a_killed_node_takes_its_cells_along() -> None:
-    with Site(cells=2) as site:
-        children = psutil.Process(site.process.pid).children(recursive=True)
-        site.process.kill()
-        site.process.wait()
-        assert psutil.wait_procs(children, 5.0)[1] == []
+def cells_and_zygote(site: Site) -> list[psutil.Process]:
+    """The processes that die with the node: all but the guardian, which has a session of its own."""
+    children = psutil.Process(site.process.pid).children(recursive=True)
+    return [each for each in children if os.getsid(each.pid) == os.getsid(site.process.pid)]
+
+
+@pytest.mark.parametrize("killed", ["node", "zygote", "node and zygote", "all"])
+def test_a_killed_node_s_phones_are_released(killed: str) -> None:
+    """Whatever of it is killed at once: the guardian waits for the last."""
+    with Site(cells=2, new_session=True) as site:
+        call = Call(site, caller={"hold_ms": 0})
+        call.capture(fields=NUMBER)
+        call.caller_plays(Stream().silence(0.2).keys("4111"))
+        descendants = psutil.Process(site.process.pid).children(recursive=True)
+        zygote, *cells = cells_and_zygote(site)
+        assert len(cells) == 2
+        victims = {
+            "node": [site.process.pid],
+            "zygote": [zygote.pid],
+            "node and zygote": [site.process.pid, zygote.pid],
+            "all": [site.process.pid, zygote.pid, *(each.pid for each in cells)],
+        }
+        killed_at = time.monotonic()
+        for pid in victims[killed]:
+            os.kill(pid, signal.SIGKILL)
+        for phone in (call.caller, call.agent):
+            assert phone.wait(10.0 - (time.monotonic() - killed_at)) == 0, phone.errors()
+        site.process.wait(10.0)
+        assert psutil.wait_procs(descendants, 10.0)[1] == []
+        assert site.log().count("zygote_lost") == (killed == "zygote")
 
 
 def test_the_status_tells_cells_and_calls_and_nothing_of_the_caller() -> None:
@@ -187,15 +211,6 @@ def test_a_signal_to_the_whole_group_ends_the_node_in_order() -> None:
         assert call.caller.wait(3.0) == 0
         assert "zygote_lost" not in site.log()
         assert len(site.log().splitlines()) < 60
-
-
-def test_a_lost_zygote_ends_the_node() -> None:
-    with Site() as site:
-        children = psutil.Process(site.process.pid).children()
-        assert len(children) == 1
-        children[0].kill()
-        site.process.wait(10.0)
-        assert site.log().count("zygote_lost") == 1
 
 
 def test_a_second_node_by_mistake_is_refused_and_the_first_serves_on(tmp_path: Path) -> None:
