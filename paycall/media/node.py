@@ -18,8 +18,10 @@ import json
 import signal
 import socket
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 
 import structlog
 
@@ -30,7 +32,7 @@ from paycall.domain.ids import new_id
 from paycall.media import pipes
 from paycall.media.counts import Counts
 from paycall.media.dialogs import Dialog
-from paycall.media.guardian import start_guardian, tell
+from paycall.media.guardian import start_guardian, take_journal, tell
 from paycall.media.line_recording import open_recorder
 from paycall.media.prompts import PromptLibrary
 from paycall.media.release import release_dialogs, release_late
@@ -106,8 +108,9 @@ class Node:
         # first: another node may be there
         status = await serve_status(self._settings.status_socket, self.status)
         linking = loop.create_task(self._link.run())
+        left = take_journal(_journal(self._settings))
         for slot in self._slots:
-            self._spawn(slot)
+            self._begin(self._fill(slot, left.get(self._settings.first_sip_port + slot.index, [])))
         while not self._stopping.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), _CHECK_S)
@@ -124,6 +127,11 @@ class Node:
         return 0
 
     # ---- cells -------------------------------------------------------------------------------------------
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _spawn(self, slot: _Slot) -> None:
         ours, theirs = pipes.pair()
@@ -227,9 +235,7 @@ class Node:
             if not any(each.pid for each in self._slots):
                 self._stopping.set()
         elif not self._stopping.is_set():
-            task = asyncio.get_running_loop().create_task(self._replace(slot, said["code"]))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._begin(self._replace(slot, said["code"]))
         else:
             self._cell_spoke(slot)  # its last words: which phones have answered
             slot.pid = 0
@@ -244,18 +250,22 @@ class Node:
         if code != 0 or calls:
             log.error("cell_lost", cell_id=slot.cell_id, code=code, count=len(calls))
             self._link.send(CellLost(cell_id=slot.cell_id, call_ids=tuple(calls)))
-        dialogs = [dialog for legs in calls.values() for dialog in legs]
-        port = self._settings.first_sip_port + slot.index
-        unanswered = await self._release(dialogs, port)
-        tell(self._guardian, port, [])
         now = time.monotonic()
         slot.deaths = [at for at in slot.deaths if at > now - 60.0] + ([now] if code else [])
         slot.restarts += 1
-        await asyncio.sleep(_RESPAWN_PAUSE_S[min(len(slot.deaths) // 3, len(_RESPAWN_PAUSE_S) - 1)])
+        pause_s = _RESPAWN_PAUSE_S[min(len(slot.deaths) // 3, len(_RESPAWN_PAUSE_S) - 1)]
+        await self._fill(slot, [dialog for legs in calls.values() for dialog in legs], pause_s)
+
+    async def _fill(self, slot: _Slot, left: list[Dialog], pause_s: float = 0.0) -> None:
+        """Release what the place's former cell has left behind, and start a cell there."""
+        port = self._settings.first_sip_port + slot.index
+        unanswered = await self._release(left, port)
+        tell(self._guardian, port, [])
+        await asyncio.sleep(pause_s)
         if not self._stopping.is_set() and not self._draining:
             self._spawn(slot)
         if unanswered:
-            await release_late(dialogs, unanswered, self._settings.address, port)
+            await release_late(left, unanswered, self._settings.address, port)
 
     async def _release(self, dialogs: list[Dialog], port: int) -> set[str]:
         if not dialogs:
@@ -322,6 +332,11 @@ def _stable_id(prefix: str, address: str, port: int) -> str:
     return f"{prefix}_{''.join(letters)}"
 
 
+def _journal(settings: MediaSettings) -> Path:
+    """Where the guardian writes down which phones are in a call."""
+    return settings.status_socket.with_suffix(".dialogs")
+
+
 def run_node(settings: MediaSettings, site: SiteSettings) -> int:  # noqa: ARG001
     """Run a node until SIGTERM or SIGINT; gives the process's exit code.
 
@@ -334,7 +349,7 @@ def run_node(settings: MediaSettings, site: SiteSettings) -> int:  # noqa: ARG00
     if settings.prompts.heard_by != "nobody":
         PromptLibrary(settings.prompts.folder).check()
     open_recorder(settings.recording, Counts())  # before the fork: cells then share what it imports
-    guardian = start_guardian(settings.address)  # before the zygote: it holds none of its sockets
+    guardian = start_guardian(settings.address, _journal(settings))
     zygote, zygote_pid = start_zygote(settings)
     try:
         return asyncio.run(_run(settings, zygote, guardian))

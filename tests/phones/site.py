@@ -195,18 +195,25 @@ class Site:
             **settings,
         }
         self._log = (self.folder / "node.log").open("wb")
+        self._new_session = new_session
+        self.phones: list[Any] = []
+        self.start()
+
+    def start(self) -> None:
+        """Start the node, and wait until the panel knows its cells."""
+        mark = len(self.panel.events) if self.panel is not None else 0
+        cells = int(self.settings["cells"])
         self.process = subprocess.Popen(
             [sys.executable, "-c", _NODE, json.dumps(self.settings)],
             stdout=self._log,
             stderr=subprocess.STDOUT,
             env=os.environ | ENVIRONMENT,  # as ``paycall media`` starts itself
-            start_new_session=new_session,
+            start_new_session=self._new_session,
         )
-        self.phones: list[Any] = []
         if self.panel is not None:
             try:
-                self.panel.wait("node.cell-started", cells, 20.0)
-                self.panel.wait("hello", cells + 1, 20.0)
+                self.panel.wait("node.cell-started", cells, 20.0, since=mark)
+                self.panel.wait("hello", cells + 1, 20.0, since=mark)
             except AssertionError as error:
                 self.__exit__(AssertionError, error, None)
                 raise

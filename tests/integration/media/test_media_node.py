@@ -138,7 +138,6 @@ def test_a_killed_node_s_phones_are_released(killed: str) -> None:
         call = Call(site, caller={"hold_ms": 0})
         call.capture(fields=NUMBER)
         call.caller_plays(Stream().silence(0.2).keys("4111"))
-        descendants = psutil.Process(site.process.pid).children(recursive=True)
         zygote, *cells = cells_and_zygote(site)
         assert len(cells) == 2
         victims = {
@@ -153,8 +152,29 @@ def test_a_killed_node_s_phones_are_released(killed: str) -> None:
         for phone in (call.caller, call.agent):
             assert phone.wait(10.0 - (time.monotonic() - killed_at)) == 0, phone.errors()
         site.process.wait(10.0)
-        assert psutil.wait_procs(descendants, 10.0)[1] == []
+        assert psutil.wait_procs([zygote, *cells], 5.0)[1] == []
         assert site.log().count("zygote_lost") == (killed == "zygote")
+
+
+def test_the_next_node_releases_the_phones_of_one_that_was_killed_with_its_guardian() -> None:
+    """A container that is killed and started again: nobody is left to speak for its calls."""
+    with Site(new_session=True) as site:
+        call = Call(site, caller={"hold_ms": 0})
+        journal = site.folder / "media.dialogs"
+        until(lambda: journal.exists() and journal.read_text().count("confirmed") == 2, 5.0, "dialogs")
+        assert journal.stat().st_mode & 0o077 == 0
+        everything = psutil.Process(site.process.pid).children(recursive=True)
+        for process in (*everything, site.process):
+            process.kill()
+        site.process.wait()
+        psutil.wait_procs(everything, 5.0)
+        site.start()
+        for phone in (call.caller, call.agent):
+            assert phone.wait(10.0) == 0, phone.errors()
+        assert not journal.exists()
+        again = Call(site)
+        again.hang_up()
+        until(lambda: not journal.exists(), 5.0, "journal without a call")
 
 
 def test_the_status_tells_cells_and_calls_and_nothing_of_the_caller() -> None:
@@ -256,5 +276,5 @@ import argparse, sys
 from paycall.media import status_command
 parser = argparse.ArgumentParser()
 status_command.add_arguments(parser)
-sys.exit(status_command.run(parser.parse_args(["--socket", sys.argv[1]])))
+sys.exit(status_command.run(parser.parse_args(["status", "--socket", sys.argv[1]])))
 """
