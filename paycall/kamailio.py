@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from paycall.domain.errors import SettingsError
@@ -47,6 +47,24 @@ def usable(settings: Settings) -> tuple[str, ...]:
     folder = write_folder(section, settings.media, cells_text(cells_of(settings.media)))
     wanted = INSTANCES if read_phones(folder) else INSTANCES[:1]
     return tuple(instance for instance in wanted if accepts(folder, instance))
+
+
+def environment(settings: Settings, in_front: Sequence[str]) -> dict[str, str]:
+    """What cells behind these instances have to know of them, as settings beside the site's own.
+
+    Whose calls are operators' (the operators' instance asks each phone for its password), and where a registrar sends
+    its calls.
+    """
+    media, known = settings.media, {}
+    if "operators" in in_front:
+        address, port = listening(settings.kamailio, media, "operators")
+        known["PAYCALL_MEDIA__OPERATOR_NETWORKS"] = ",".join(
+            {**dict.fromkeys(media.operator_networks), f"{address}:{port}": None}
+        )
+    if "carrier" in in_front and media.trunk.registrar is not None and media.trunk.contact is None:
+        address, port = listening(settings.kamailio, media, "carrier")
+        known["PAYCALL_MEDIA__TRUNK__CONTACT"] = f"sip:{media.trunk.username or 'paycall'}@{address}:{port}"
+    return known
 
 
 def command(folder: Path, instance: str) -> list[str]:

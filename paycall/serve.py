@@ -26,7 +26,14 @@ START_S = 60.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """``paycall serve`` takes nothing but ``--config``."""
+    """``paycall serve`` takes nothing but ``--config``; ``paycall prepare`` the processes of this machine."""
+    if parser.prog.endswith(" prepare"):
+        parser.add_argument(
+            "processes",
+            nargs="*",
+            metavar="process",
+            help=f"{', '.join(NAMES)}: what these need (default: all, and certificates)",
+        )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,7 +51,9 @@ def _serve(settings: Settings, config: Path | None) -> int:
     check_kamailio(settings, in_front)
     with (settings.site.var / "log" / "supervisor.log").open("a") as stream:
         configure_logs(settings.site.log_level, stream)
-        supervisor = Supervisor([*_in_front(settings, config, in_front), *_children(settings, config)])
+        supervisor = Supervisor(
+            [*_in_front(settings, config, in_front), *_children(settings, config, in_front)]
+        )
         for sig in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sig, lambda *_: supervisor.request_stop())
         os.environ["PAYCALL_SUPERVISED"] = "1"
@@ -89,36 +98,74 @@ def _make_folder(folder: Path, var: Path) -> None:
 
 def run_prepare(args: argparse.Namespace) -> int:
     """``paycall prepare``: the first start's preparations alone, for processes that are started one by one."""
-    _say(prepare(load_settings(args.config)))
+    settings = load_settings(args.config)
+    if unknown := set(args.processes) - set(NAMES):
+        raise SettingsError(f"there is no process {min(unknown)}: name {', '.join(NAMES)}")
+    if not args.processes:
+        _say(prepare(settings))
+        return 0
+    _make_folders(settings.site.var)
+    for name in args.processes:
+        _say(_PREPARATIONS[name](settings))
     return 0
 
 
 def prepare(settings: Settings) -> str:
-    """Make directories, first keys, the simulator's API key and the first operator; keeps what is there.
+    """Make directories, first keys, certificates, the simulator's API key, the first operator; keeps what is there.
 
     Returns the line that says how to sign in.
     """
     from paycall.certs_command import issue
-    from paycall.media.recording import create_keys
-    from paycall.panel.first_operator import create_first_operator
-    from paycall.store.database import open_database
-    from paycall.vault.keys import create_key_file
 
+    _make_folders(settings.site.var)
+    issue(settings.site.certificates, ["localhost", "127.0.0.1"])
+    for name in ("vault", "media", "sandbox"):
+        _PREPARATIONS[name](settings)
+    return _prepare_panel(settings)
+
+
+def _make_folders(var: Path) -> None:
     os.umask(0o077)
-    var = settings.site.var
     for folder in ("", "run", "log", "panel", "vault", "sandbox"):
         _make_folder(var / folder, var)
     if len(str(var.absolute())) > 80:
         raise SettingsError("setting site.var: the path is too long for the sockets in it (80 characters)")
+
+
+def _prepare_vault(settings: Settings) -> str:
+    from paycall.vault.keys import create_key_file
+
+    file = settings.vault.key_file
+    if settings.vault.key_provider != "file":
+        return f"the vault's keys are with {settings.vault.key_provider}"
     try:
-        if settings.vault.key_provider == "file" and not settings.vault.key_file.exists():
-            create_key_file(settings.vault.key_file)
+        if not file.exists():
+            create_key_file(file)
     except OSError:
         raise SettingsError("setting vault.key_file: the file cannot be made") from None
-    create_keys(settings.media.recording.private_key, settings.media.recording.public_key)
-    issue(settings.site.certificates, ["localhost", "127.0.0.1"])
-    if not settings.sandbox.api_key_file.exists():
-        write_secret(settings.sandbox.api_key_file, secrets.token_urlsafe(24))
+    return f"the vault's keys are in {file}"
+
+
+def _prepare_media(settings: Settings) -> str:
+    from paycall.media.recording import create_keys
+
+    recording = settings.media.recording
+    create_keys(recording.private_key, recording.public_key)
+    return f"recordings are sealed with {recording.public_key}"
+
+
+def _prepare_sandbox(settings: Settings) -> str:
+    file = settings.sandbox.api_key_file
+    if not file.exists():
+        write_secret(file, secrets.token_urlsafe(24))
+    return f"the simulator's API key is in {file}"
+
+
+def _prepare_panel(settings: Settings) -> str:
+    from paycall.panel.first_operator import create_first_operator
+    from paycall.store.database import open_database
+
+    var = settings.site.var
     database = open_database(settings.panel.database_url.get_secret_value())
     try:
         created = create_first_operator(database, settings.site.language)
@@ -133,13 +180,21 @@ def prepare(settings: Settings) -> str:
     return f"sign in as before (the first account is in {note})" if note.exists() else "sign in as before"
 
 
+_PREPARATIONS = {
+    "vault": _prepare_vault,
+    "media": _prepare_media,
+    "sandbox": _prepare_sandbox,
+    "panel": _prepare_panel,
+}
+
+
 def write_secret(path: Path, text: str) -> None:
     """Write a new file that only this user can read."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text + "\n")
 
 
-def _children(settings: Settings, config: Path | None) -> list[Child]:
+def _children(settings: Settings, config: Path | None, in_front: Sequence[str]) -> list[Child]:
     names = [name for name in NAMES if name != "sandbox" or settings.sandbox.enabled]
     return [
         Child(
@@ -147,6 +202,7 @@ def _children(settings: Settings, config: Path | None) -> list[Child]:
             command=[sys.executable, "-m", "paycall", name, *(["--config", str(config)] if config else [])],
             log_path=settings.site.var / "log" / f"{name}.log",
             ready=partial(is_ready, name, settings),
+            environment=kamailio.environment(settings, in_front) if name == "media" else {},
         )
         for name in names
     ]

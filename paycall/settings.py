@@ -240,6 +240,7 @@ class TrunkSettings(Section):
     uri: SipAddress | None = None  # sip:carrier.example: a number becomes sip:NUMBER@carrier.example
     outbound_proxy: SipAddress | None = None
     registrar: SipAddress | None = None  # the node's first cell registers there; none: nobody registers
+    contact: SipAddress | None = None  # where the registrar sends calls: Kamailio; None: to that cell
     register_s: int = Field(default=300, ge=30, le=86_400)
     register_retry_s: int = Field(default=30, ge=1, le=3600)
     username: str = Field(default="", pattern=r"^[^\s<>@:;]*$")

@@ -35,6 +35,7 @@ class Child:
     command: list[str]
     log_path: Path
     ready: Callable[[], bool]
+    environment: dict[str, str] = field(default_factory=dict)  # beside the supervisor's own
     outlives: bool = False  # stopped only when the others have ended: they still speak through it
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
@@ -50,7 +51,12 @@ class Child:
             self._log = self.log_path.open("ab")
         self._log_start = self.log_path.stat().st_size
         self.process = subprocess.Popen(
-            self.command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, start_new_session=True
+            self.command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            env={**os.environ, **self.environment},
+            start_new_session=True,
         )
         self.started_at = time.monotonic()
         self.restart_at = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pjsua2 as pj
 import structlog
 
 from paycall.domain.call import Direction
@@ -25,6 +26,7 @@ class Outbound:
         self._settings = settings
         self._trunk = trunk_of(settings, cell_index)
         self._account: TrunkAccount | None = None
+        self._registering: pj.Account | None = None
         self.registration = "registering" if self._trunk is not None and self._trunk.registers_now else ""
 
     def start(self, on_incoming: OnIncoming) -> None:
@@ -32,6 +34,10 @@ class Outbound:
         if self._trunk is not None:
             account = self._endpoint.add_account(on_incoming, self._trunk.adjust, self._registered)
             self._account = TrunkAccount(self._trunk, account)
+            if self._trunk.registers_another:
+                self._registering = self._endpoint.add_account(
+                    on_incoming, self._trunk.adjust_registering, self._registered
+                )
 
     @property
     def possible(self) -> bool:

@@ -2,7 +2,9 @@
 
 Rules: one account of a cell's for the trunk; digest credentials stay in it and are never printed. Every cell dials
 with them; one process of a node registers, its first cell: a second registration of the same account would take the
-carrier's calls from the first. Which side an INVITE comes from is told by its source address, never by what it says.
+carrier's calls from the first. Where Kamailio stands in front the contact that it registers is Kamailio's, by an
+account that does nothing else: requests of its own calls still need the cell's. Which side an INVITE comes from is
+told by its source address, never by what it says.
 """
 
 from __future__ import annotations
@@ -36,12 +38,29 @@ class Trunk:
         return self.registers and self.settings.registrar is not None
 
     @property
+    def registers_another(self) -> bool:
+        """Whether what it registers is another's address."""
+        return self.registers_now and self.settings.contact is not None
+
+    @property
     def caller_id(self) -> str:
         """The number that customers see."""
         return self.settings.caller_id
 
     def adjust(self, account: pj.AccountConfig) -> None:
         """Make a cell's account the trunk's."""
+        self._adjust_identity(account)
+        if self.registers_now and not self.registers_another:
+            self._adjust_registration(account)
+
+    def adjust_registering(self, account: pj.AccountConfig) -> None:
+        """Make an account the one that registers another's address."""
+        self._adjust_identity(account)
+        self._adjust_registration(account)
+        account.sipConfig.contactForced = str(self.settings.contact)
+        account.priority = -1  # nobody calls it
+
+    def _adjust_identity(self, account: pj.AccountConfig) -> None:
         assert self.settings.uri is not None  # noqa: S101 - there is no Trunk without
         account.idUri = self._own_uri(self.settings.username or self.caller_id or "paycall")
         if self.settings.outbound_proxy is not None:
@@ -50,11 +69,12 @@ class Trunk:
             account.sipConfig.authCreds.append(
                 pj.AuthCredInfo("digest", "*", self.settings.username, 0, self.password.get_secret_value())
             )
-        if self.registers_now:
-            account.regConfig.registrarUri = str(self.settings.registrar)
-            account.regConfig.timeoutSec = self.settings.register_s
-            account.regConfig.retryIntervalSec = self.settings.register_retry_s
-            account.regConfig.firstRetryIntervalSec = 1
+
+    def _adjust_registration(self, account: pj.AccountConfig) -> None:
+        account.regConfig.registrarUri = str(self.settings.registrar)
+        account.regConfig.timeoutSec = self.settings.register_s
+        account.regConfig.retryIntervalSec = self.settings.register_retry_s
+        account.regConfig.firstRetryIntervalSec = 1
 
     def target(self, number: str) -> Target:
         """How to reach this number, and as whom.

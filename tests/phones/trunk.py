@@ -68,12 +68,12 @@ def refusing(status: str) -> str:
     return sipp.scenario("refusing", sipp.receive("INVITE"), sipp.reply(status), sipp.receive("ACK"))
 
 
-def registrar(expires_s: int = 60) -> str:
-    """A registrar that asks for credentials and accepts one registration."""
+def registrar(expires_s: int = 60, contact: str = "sip:") -> str:
+    """A registrar that asks for credentials and accepts one registration, whose contact has to contain this."""
     return sipp.scenario(
         "registrar",
         sipp.receive("REGISTER"),
         sipp.reply(_TEXT[401], headers=challenge(401)),
-        sipp.receive("REGISTER", actions=_keep(_ANSWER[401]) + find("To", f"sip:{USER}@", 12)),
+        sipp.receive("REGISTER", actions=_keep(_ANSWER[401]) + find("To", f"sip:{USER}@", 12) + find("Contact", contact, 13)),
         sipp.reply("200 OK", headers=f"[last_Contact:];expires={expires_s}"),
     )

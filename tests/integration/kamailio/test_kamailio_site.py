@@ -13,10 +13,12 @@ import numpy as np
 import psutil
 
 import dsp
+from paycall import kamailio
 from paycall.demo.cards import APPROVED
 from paycall.health import sip_answers
 from paycall.media.status import read_status
-from tests.phones import sipp
+from paycall.settings import KamailioSettings, MediaSettings, Settings, TrunkSettings
+from tests.phones import sipp, trunk
 from tests.phones.baresip import Baresip
 from tests.phones.capture import spandsp_keys
 from tests.phones.desk import desk
@@ -64,6 +66,39 @@ def test_the_cells_of_two_nodes_are_one_list_and_a_draining_node_s_are_not_in_it
         assert (code, "left as it is" in text) == (1, True)
         assert second.target in (front.folder / "cells.list").read_text()
         assert json.loads(said.read_text())["address"] == "127.0.0.1"
+
+
+def test_a_registration_brings_calls_to_all_cells(tmp_path: Path) -> None:
+    """Trunk and contact as `paycall serve` sets them: a cell registers Kamailio's address, through Kamailio."""
+    carrier_port, front_port = free_port(), free_port(count=2)
+    password = tmp_path / "password"
+    password.write_text(trunk.PASSWORD)
+    section = TrunkSettings(
+        uri=f"sip:127.0.0.1:{carrier_port}",
+        outbound_proxy=f"sip:127.0.0.1:{front_port}",
+        registrar=f"sip:127.0.0.1:{carrier_port}",
+        username=trunk.USER,
+        password_file=password,
+    )
+    settings = Settings(
+        media=MediaSettings(trunk=section), kamailio=KamailioSettings(carrier_port=front_port)
+    )
+    known = kamailio.environment(settings, ["carrier"])
+    contact = known["PAYCALL_MEDIA__TRUNK__CONTACT"]
+    assert contact == f"sip:{trunk.USER}@127.0.0.1:{front_port}"
+    given = {**section.model_dump(mode="json"), "contact": contact}
+    with Site(cells=2, trunk=given) as site:
+        site.add(Kamailio(site, port=front_port))
+        registrar = site.add(sipp.Sipp(trunk.registrar(contact=contact), carrier_port))
+        assert registrar.wait(15.0) == 0, registrar.errors()
+        assert trunk.credentials_hold(registrar, "REGISTER")
+        rtp = site.add(RtpPort())
+        site.add(sipp.Sipp(sipp.agent(rtp.port), site.agent_port, calls=3))
+        # from the carrier, to what was registered: more calls than the cell that did it takes
+        text = sipp.caller(rtp.port, hold_ms=0)
+        site.add(sipp.Sipp(text, carrier_port, f"127.0.0.1:{front_port}", calls=3, service=trunk.USER))
+        site.panel.wait("call.connected", 3)
+        assert len({sender for _, sender, event in site.panel.events if event.type == "call.arrived"}) == 2
 
 
 def test_a_draining_cell_s_call_goes_to_the_next_before_the_list_is_written_anew() -> None:

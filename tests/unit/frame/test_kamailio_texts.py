@@ -8,7 +8,8 @@ import pytest
 
 from paycall import kamailio
 from paycall.domain.errors import SettingsError
-from paycall.settings import KamailioSettings, MediaSettings
+from paycall.settings import KamailioSettings, MediaSettings, Settings
+from paycall.settings_file import load_settings
 
 MEDIA = MediaSettings(address="192.0.2.10", cells=2, first_sip_port=5100)
 
@@ -82,3 +83,15 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match=r"kamailio\.folder"):
         kamailio.write_file(tmp_path / "file" / "site.cfg", "")
+
+
+def test_an_operators_instance_beside_the_cells_is_believed_about_who_dials() -> None:
+    settings = Settings(
+        media=MediaSettings(operator_networks=["192.0.2.0/24"]), kamailio=KamailioSettings(operators_port=5065)
+    )
+    assert kamailio.environment(settings, ["carrier"]) == {}
+    known = kamailio.environment(settings, ["carrier", "operators"])
+    assert known == {"PAYCALL_MEDIA__OPERATOR_NETWORKS": "192.0.2.0/24,127.0.0.1:5065"}
+    assert load_settings(environ=known).media.operator_networks == ("192.0.2.0/24", "127.0.0.1:5065")
+
+
