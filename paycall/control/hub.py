@@ -83,18 +83,6 @@ _REFUSALS: dict[str, type[Exception]] = {
 }
 
 
-@dataclass(frozen=True)
-class CellView:
-    """A cell or node that is connected now."""
-
-    sender_id: str
-    node_id: str
-    kind: str
-    sip_uri: str
-    capacity: int
-    calls: int
-
-
 @dataclass
 class _Connection:
     sender_id: str
@@ -129,15 +117,9 @@ class Hub:
             if self._serving:  # before the loop is closed under them
                 await asyncio.wait(self._serving, timeout=CLOSE_S)
 
-    def cells(self) -> list[CellView]:
-        """Who is connected now."""
-        return [
-            CellView(
-                c.sender_id, c.hello.node_id, c.hello.kind, c.hello.sip_uri, c.hello.capacity, len(c.call_ids)
-            )
-            for c in self._connections.values()
-            if c.hello is not None
-        ]
+    def connected(self) -> set[str]:
+        """The cells and nodes that are connected now."""
+        return set(self._connections)
 
     async def start_capture(
         self, call_id: str, payment_id: str, fields: Sequence[Field], rules: CaptureRules

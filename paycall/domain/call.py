@@ -43,12 +43,13 @@ class CallEvent(StrEnum):
 
     CONNECTED = "connected"
     ENDED = "ended"
+    FOUND = "found"  # it had been given up as lost
 
 
 TRANSITIONS: dict[CallState, dict[CallEvent, CallState]] = {
     CallState.RINGING: {CallEvent.CONNECTED: CallState.CONNECTED, CallEvent.ENDED: CallState.ENDED},
     CallState.CONNECTED: {CallEvent.ENDED: CallState.ENDED},
-    CallState.ENDED: {},
+    CallState.ENDED: {CallEvent.FOUND: CallState.RINGING},
 }
 
 

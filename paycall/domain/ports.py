@@ -76,6 +76,9 @@ class CallControl(Protocol):
     changed) or ``LinkError`` (the cell did not answer in time).
     """
 
+    def connected(self) -> set[str]:
+        """The cells and nodes that are connected now."""
+
     async def start_capture(
         self, call_id: str, payment_id: str, fields: Sequence[Field], rules: CaptureRules
     ) -> None:

@@ -49,7 +49,6 @@ class CallEvents:
 
     async def handle(self, sender_id: str, event: m.Event) -> None:
         """Take one event."""
-        self._calls.heard_from(sender_id)
         match event:
             case m.FieldProgress():
                 await self._progress(event)

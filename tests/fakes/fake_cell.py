@@ -54,12 +54,16 @@ class FakeCell:
         self.node_id = new_id("node")
         self.vault = vault
         self.handler: Handler | None = None
+        self.away = False
         self.calls: dict[str, _Call] = {}
         self.routes: dict[str, str] = {}
         self.refuse: Exception | None = None
         self.dialled: list[tuple[str, str]] = []
         self.link_codes: dict[str, str] = {}
         self.recording_paused: dict[str, bool] = {}
+
+    def connected(self) -> set[str]:
+        return set() if self.away else {self.sender_id}
 
     async def say(self, event: m.Event) -> None:
         if self.handler is not None:

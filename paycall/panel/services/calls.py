@@ -33,6 +33,8 @@ from paycall.panel.services.webhook_events import note_call
 from paycall.store.tables import CallRow, CellRow, PaymentRow
 
 _log = structlog.get_logger(__name__)
+# A cell whose link broke dials again within seconds; one that is away for longer died, and its node with it.
+AWAY_S = 30.0
 
 
 class CallService:
@@ -42,17 +44,17 @@ class CallService:
         self._context = context
         self._captures = captures
         self._test_calls = test_calls
-        self._heard: set[str] = set()
-
-    def heard_from(self, sender_id: str) -> None:
-        """This cell or node is alive."""
-        self._heard.add(sender_id)
+        self._away_since_s: dict[str, float] = {}
 
     async def end_orphans(self) -> None:
-        """End the calls of cells that never came back after the panel's start: they died while it was away."""
-        orphans = await self._context.read(lambda session: _open_calls_but_of(session, self._heard))
-        for call_id in orphans:
-            await self.ended(call_id, EndReason.CELL_LOST)
+        """End the calls of cells that have been away for ``AWAY_S``: nobody is left to tell of their end."""
+        now_s = self._context.deps.clock.monotonic()
+        here = self._context.deps.calls.connected()
+        orphans = await self._context.read(lambda session: _open_calls_but_of(session, here))
+        self._away_since_s = {sender: self._away_since_s.get(sender, now_s) for sender in orphans.values()}
+        for call_id, sender_id in orphans.items():
+            if now_s - self._away_since_s[sender_id] >= AWAY_S:
+                await self.ended(call_id, EndReason.CELL_LOST)
 
     async def arrived(self, sender_id: str, event: m.CallArrived) -> None:
         """A caller leg exists."""
@@ -87,7 +89,7 @@ class CallService:
             if row is None or row.state != CallState.RINGING.value:
                 return False
             row.state = next_state(CallState.RINGING, CallEvent.CONNECTED).value
-            row.connected_at = self._context.now()
+            row.connected_at = row.connected_at or self._context.now()
             note_call(session, row.id, "call.connected")
             row.agent_uri = event.agent_uri
             row.operator_id = row.operator_id or operator_at(session, event.agent_uri)
@@ -216,6 +218,7 @@ class CallService:
 
     async def _repair(self, sender_id: str, snapshot: m.CallSnapshot) -> None:
         """Make the record of one call agree with its cell."""
+        await self._found(snapshot.call_id)
         await self.arrived(
             sender_id,
             m.CallArrived(**snapshot.model_dump(include=set(m.CallArrived.model_fields) - {"type"})),
@@ -223,6 +226,20 @@ class CallService:
         if snapshot.connected:
             await self.connected(m.CallConnected(call_id=snapshot.call_id, agent_uri=snapshot.agent_uri))
         await self.mask_changed(m.MaskChanged(call_id=snapshot.call_id, masked=snapshot.masked))
+
+    async def _found(self, call_id: str) -> None:
+        """A call that was given up because its cell was away: people have talked on all the time."""
+
+        def record(session: Session) -> bool:
+            row = session.get(CallRow, call_id, with_for_update=True)
+            if row is None or row.end_reason != EndReason.CELL_LOST.value:
+                return False
+            row.state = next_state(CallState(row.state), CallEvent.FOUND).value
+            row.ended_at = row.end_reason = None
+            return True
+
+        if await self._context.write(record):
+            await self._context.show_call(call_id, "call.arrived")
 
     async def cell_lost(self, event: m.CellLost) -> None:
         """A cell died, and its calls with it."""
@@ -238,11 +255,12 @@ def _open_calls(session: Session, sender_id: str, but: set[str]) -> list[str]:
     return [call_id for call_id in found if call_id not in but]
 
 
-def _open_calls_but_of(session: Session, senders: set[str]) -> list[str]:
+def _open_calls_but_of(session: Session, senders: set[str]) -> dict[str, str]:
+    """Whose cell is none of these: call -> cell."""
     found = session.execute(
         select(CallRow.id, CallRow.sender_id).where(CallRow.state != CallState.ENDED.value)
     )
-    return [row.id for row in found if row.sender_id not in senders]
+    return {row.id: row.sender_id for row in found if row.sender_id not in senders}
 
 
 def _new_call(session: Session, sender_id: str, event: m.CallArrived, owner_id: str | None) -> CallRow:

@@ -1,6 +1,6 @@
 """What happens by the clock, and what a restart interrupted.
 
-Every second: security codes whose five minutes are over, late approvals that nobody kept, delayed settlements.
+Every second: calls whose cell is gone, security codes whose five minutes are over, late approvals that nobody kept, delayed settlements.
 At the start: attempts and operations that were under way are asked for again, under their old ids.
 """
 
@@ -26,8 +26,7 @@ from paycall.store.tables import AttemptRow, IdempotencyRow, OperationRow, Payme
 
 _log = structlog.get_logger(__name__)
 _ROUND_S = 1.0
-# A cell dials again within seconds; one that is silent for a minute after the panel's start is gone.
-_ORPHANS_AFTER_S = 60.0
+_TIDY_AFTER_S = 60.0
 _FORGET_KEYS_AFTER = timedelta(days=2)
 
 
@@ -45,13 +44,13 @@ class Caretaker:
         self._context = context
         self._calls = calls
         self._captures = captures
-        self._orphans_at_s: float | None = None
+        self._tidy_at_s: float | None = None
         self._authorizations = authorizations
         self._operations = operations
 
     async def recover(self) -> None:
         """Take up again what the last run of the panel left in the middle."""
-        self._orphans_at_s = self._context.deps.clock.monotonic() + _ORPHANS_AFTER_S
+        self._tidy_at_s = self._context.deps.clock.monotonic() + _TIDY_AFTER_S
         attempts, operations, approved = await self._context.read(_unfinished)
         for attempt_id in attempts:
             self._authorizations.follow_soon(attempt_id)
@@ -73,10 +72,10 @@ class Caretaker:
 
     async def round(self) -> None:
         """Look once at everything that is due."""
-        if self._orphans_at_s is not None and self._context.deps.clock.monotonic() >= self._orphans_at_s:
-            self._orphans_at_s = None
-            await self._calls.end_orphans()
+        if self._tidy_at_s is not None and self._context.deps.clock.monotonic() >= self._tidy_at_s:
+            self._tidy_at_s = None
             await self.tidy()
+        await self._calls.end_orphans()
         expired, unkept, due = await self._context.read(self._due)
         for payment_id in expired:
             await self._expire(payment_id)

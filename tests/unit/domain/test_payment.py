@@ -140,11 +140,14 @@ def test_the_mask_comes_off_when_the_payment_needs_no_card_any_more() -> None:
 
 
 @pytest.mark.parametrize(("state", "event"), [*itertools.product(CallState, CallEvent)])
-def test_a_call_rings_is_connected_and_ends_once(state: CallState, event: CallEvent) -> None:
+def test_a_call_rings_is_connected_and_ends_once_unless_it_was_given_up_too_soon(
+    state: CallState, event: CallEvent
+) -> None:
     expected = {
         (CallState.RINGING, CallEvent.CONNECTED): CallState.CONNECTED,
         (CallState.RINGING, CallEvent.ENDED): CallState.ENDED,
         (CallState.CONNECTED, CallEvent.ENDED): CallState.ENDED,
+        (CallState.ENDED, CallEvent.FOUND): CallState.RINGING,
     }.get((state, event))
     if expected is not None:
         assert call.next_state(state, event) is expected
