@@ -21,7 +21,7 @@ from paycall.audit import AuditLog, Entry, heads_in_log
 from paycall.domain.errors import SettingsError
 from paycall.settings import Settings
 from paycall.settings_file import load_settings
-from paycall.vault.store import make_engine
+from paycall.vault.database import make_engine
 
 ZONES = ("vault", "panel")
 

@@ -17,10 +17,11 @@ from pathlib import Path
 from paycall.audit import Entry
 from paycall.domain.errors import StateError
 from paycall.settings_file import load_settings
+from paycall.vault.database import make_engine, migrate
 from paycall.vault.keys import open_provider
 from paycall.vault.providers.base import KeyProvider
 from paycall.vault.providers.shares import create_shared
-from paycall.vault.store import Store, make_engine, migrate
+from paycall.vault.store import Store
 
 # A vault that was writing a row under the old version when it was retired has finished by then.
 _SETTLED = timedelta(seconds=60)

@@ -23,9 +23,11 @@ from paycall.domain.errors import (
     NoAnswerError,
     NotFoundError,
     NotSentError,
+    PaycallError,
     RefusedRequestError,
     SecurityCodeGoneError,
     StateError,
+    VaultUnavailableError,
 )
 from paycall.domain.ports import Clock
 from paycall.vault.acquiring import Acquirers, card_for_adapter, wipe
@@ -105,9 +107,14 @@ class Authorizer:
         ------
         NotFoundError
             If there is none that could have been sent.
+        VaultUnavailableError
+            If it is just being written down: it may be sent yet, so nobody may take it for not sent.
         """
+        asked_for = attempt_id in self._in_flight  # before the database is: it may be written in between
         with self._store.reading() as connection:
             attempt = self._store.attempt(connection, attempt_id)
+        if attempt is None and asked_for:
+            raise VaultUnavailableError
         if attempt is None or attempt.state == "refused":
             raise NotFoundError("there is no such attempt")
         return attempt
@@ -153,8 +160,17 @@ class Authorizer:
     def _begin(
         self, request: AuthorizationRequest, token: str, actor: Actor
     ) -> AuthorizationResult | tuple[Attempt, Card]:
-        """What was answered to this attempt before; or the attempt, written down, and the card to send."""
-        return self._earlier(request, token) or self._prepare(request, token, actor)
+        """The attempt, written down, and the card to send; or what was answered to this attempt before.
+
+        What was asked before cannot be prepared again: it is looked for only then.
+        """
+        try:
+            return self._prepare(request, token, actor)
+        except PaycallError:
+            earlier = self._earlier(request, token)
+            if earlier is None:
+                raise
+            return earlier
 
     def _earlier(self, request: AuthorizationRequest, token: str) -> AuthorizationResult | None:
         with self._store.reading() as connection:
@@ -190,12 +206,9 @@ class Authorizer:
         )
         try:
             with self._store.begin() as connection:
-                current = self._store.card_of(connection, request.payment_id)
-                if current is None or current.token != token:
+                if not self._store.put_attempt(connection, attempt):
                     raise NotFoundError("the payment has no such card")
-                if self._store.live_attempt_of(connection, request.payment_id) is None:
-                    self._budgets.check(connection, current)
-                self._store.put_attempt(connection, attempt)
+                self._budgets.check(connection, row, attempt.attempt_id)
                 entry = Entry(actor.role, "authorize", attempt.attempt_id, "sending", actor.source)
                 self._store.note(connection, entry, now)
         except IntegrityError:
@@ -228,12 +241,13 @@ class Authorizer:
         if attempt.state not in ("sending", "unknown"):
             self._codes.wipe(attempt.token)
         with self._store.begin() as connection:
-            self._store.update_attempt(connection, attempt)
+            written = self._store.update_attempt(connection, attempt)
+            stands = None if written else self._store.attempt(connection, attempt.attempt_id)
+            stands = stands or attempt
             result = (
                 attempt.state if attempt.reversal is None else f"{attempt.state}, reversal {attempt.reversal}"
             )
             entry = Entry(actor.role, "authorize", attempt.attempt_id, result, actor.source)
-            stands = self._store.attempt(connection, attempt.attempt_id) or attempt
             self._store.note(connection, entry, self._clock.now())  # last: others wait here for the commit
         _log.info("attempt", attempt_id=attempt.attempt_id, state=stands.state, acquirer=attempt.acquirer)
         return stands

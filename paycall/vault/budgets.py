@@ -32,8 +32,8 @@ class RetryBudgets:
         self._clock = clock
         self._counting = counting
 
-    def check(self, connection: Connection, card: StoredCard) -> None:
-        """Refuse a card that may not be tried now.
+    def check(self, connection: Connection, card: StoredCard, attempt_id: str) -> None:
+        """Refuse a card that may not be tried now; this attempt itself does not count.
 
         Raises
         ------
@@ -41,10 +41,9 @@ class RetryBudgets:
             If its network allows no attempt; nothing was sent.
         """
         if self._counting and card.fingerprint is not None:
-            self._store.lock_fingerprint(
-                connection, card.fingerprint
-            )  # two payments may try one card at once
-        if not self._of(connection, card).allowed:
+            # Two payments may try one card at once.
+            self._store.lock_fingerprint(connection, card.fingerprint)
+        if not self._of(connection, card, attempt_id).allowed:
             _log.warning("retry_budget_spent", brand=card.brand)
             raise RetryBudgetSpentError
 
@@ -58,7 +57,7 @@ class RetryBudgets:
         again_at = budget.again_at.isoformat() if budget.again_at else None
         return CardRetry(budget.allowed, budget.left, again_at)
 
-    def _of(self, connection: Connection, card: StoredCard) -> RetryBudget:
+    def _of(self, connection: Connection, card: StoredCard, but: str | None = None) -> RetryBudget:
         if not self._counting or card.fingerprint is None:
             return RetryBudget(allowed=True)
         now = self._clock.now()
@@ -67,5 +66,5 @@ class RetryBudgets:
             PastDecline(datetime.fromisoformat(at), decline_from_json(json.loads(decline)))
             for at, decline in self._store.declines_of(connection, card.fingerprint, since)
         ]
-        under_way = self._store.attempts_under_way(connection, card.fingerprint)
+        under_way = self._store.attempts_under_way(connection, card.fingerprint, but)
         return retry_budget(Brand(card.brand) if card.brand else None, past, now, under_way)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
@@ -19,6 +20,7 @@ from paycall.vault.acquiring import Acquirers
 from paycall.vault.authorizer import Authorizer
 from paycall.vault.budgets import RetryBudgets
 from paycall.vault.codes import SecurityCodes
+from paycall.vault.database import make_engine, migrate
 from paycall.vault.exclusive import ExclusiveLock
 from paycall.vault.hardening import Forgetting
 from paycall.vault.keys import KeyRing, open_provider
@@ -26,7 +28,7 @@ from paycall.vault.metrics import VaultMetrics, VaultState
 from paycall.vault.operations import Operations
 from paycall.vault.resolver import Resolver
 from paycall.vault.reviews import Reviews
-from paycall.vault.store import Store, make_engine, migrate
+from paycall.vault.store import Store
 from paycall.vault.tables import audit
 from paycall.vault.tokenizer import Tokenizer, TokenizerRules
 from paycall.vault.webhooks import Webhooks
@@ -36,6 +38,8 @@ _STOP_LIMIT_S = 10.0
 _UPKEEP_PAUSE_S = 5.0
 _FORGET_PAUSE_S = 0.5
 _CHECKPOINT_PAUSE_S = 1.0
+# How long the event loop may wait for a thread that computes: 5 ms by default, and an authorization waits four times.
+_SWITCH_S = 0.001
 
 
 class Services:
@@ -94,6 +98,7 @@ class Services:
         except BaseException:
             self._exclusive.release()
             raise
+        sys.setswitchinterval(_SWITCH_S)
         self._forgetting.settle()
         self._workers = [
             asyncio.create_task(self.resolver.run(self.authorizer, self.operations)),

@@ -1,112 +1,46 @@
 """Single queries on the vault's database; who calls them puts them in order and owns the transaction.
 
-SQLite runs in WAL mode with ``synchronous=FULL`` (a commit is on the disk before it is answered) and takes its
-write lock at the beginning of every transaction that writes; PostgreSQL through psycopg. Parameters never reach
-an error.
+What every field and every authorization asks is built once: to build a statement costs more than to run it.
 """
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 
 from paycall.audit import Entry
-from paycall.domain.errors import SettingsError
 from paycall.vault.attempts import Attempt, Operation
 from paycall.vault.cards import StoredCard
-from paycall.vault.tables import LIVE_STATES, attempts, audit, cards, operations, own_keys, webhook_events
+from paycall.vault.database import Database
+from paycall.vault.tables import attempts, audit, cards, is_live, operations, own_keys, webhook_events
 
 _Row = TypeVar("_Row")
-_FRESH_S = 2.0
-_POOL_SIZE = 32
 
-
-def make_engine(url: str) -> sa.Engine:
-    """An engine with the settings that the vault relies on; SQLite's directory is made (mode 0700).
-
-    Raises
-    ------
-    SettingsError
-        If the address cannot be read, or its driver is not there.
-    """
-    try:
-        # As many as there may be threads: one above the pool's size is opened and closed for each use.
-        engine = sa.create_engine(url, hide_parameters=True, pool_size=_POOL_SIZE)
-    except (sa.exc.SQLAlchemyError, ValueError, ImportError):  # their texts hold the address
-        raise SettingsError("setting vault.database_url: the address cannot be read") from None
-    if engine.dialect.name == "sqlite":
-        if engine.url.database:
-            Path(engine.url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        sa.event.listen(engine, "connect", _prepare_sqlite)
-        sa.event.listen(engine, "begin", _begin_sqlite)
-    else:
-        sa.event.listen(engine, "checkin", _note_use)
-        sa.event.listen(engine, "checkout", _ping_if_idle)
-    return engine
-
-
-def _note_use(_: object, record: sa.pool.ConnectionPoolEntry) -> None:
-    record.info["used_at"] = time.monotonic()
-
-
-def _ping_if_idle(connection: sa.engine.interfaces.DBAPIConnection, record: Any, _: object) -> None:
-    """Whether the server is still there: asked of a connection that was not used lately, not of every one."""
-    used_at = record.info.get("used_at")
-    if used_at is None or time.monotonic() - used_at < _FRESH_S:
-        return
-    try:
-        connection.cursor().execute("SELECT 1")
-        connection.rollback()
-    except Exception:  # whatever the driver says: the pool takes another one
-        raise sa.exc.DisconnectionError from None
-
-
-def _prepare_sqlite(connection: Any, _: object) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        "busy_timeout=5000",
-        "secure_delete=ON",  # what is deleted is overwritten
-        "temp_store=MEMORY",
-        # `checkpoint` does it beside the commits, one in a hundred of which would have to wait for it otherwise.
-        "wal_autocheckpoint=20000",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    reading = connection.get_execution_options().get("reading", False)
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
-
-
-def migrate(engine: sa.Engine) -> None:
-    """Bring the tables to the newest version.
-
-    Raises
-    ------
-    SettingsError
-        If the database cannot be opened.
-    """
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    try:
-        with engine.begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-    except sa.exc.SQLAlchemyError:  # its text holds the address
-        raise SettingsError("setting vault.database_url: the database cannot be opened") from None
+_CARD_OF = sa.select(cards).where(cards.c.payment_id == sa.bindparam("payment"))
+_INSERT_CARD = cards.insert()
+_DELETE_CARD = cards.delete().where(
+    cards.c.token == sa.bindparam("this_token"), cards.c.seal == sa.bindparam("this_seal")
+)
+_ATTEMPT = sa.select(attempts).where(attempts.c.attempt_id == sa.bindparam("attempt"))
+_LIVE_ATTEMPT_OF = sa.select(attempts).where(attempts.c.payment_id == sa.bindparam("payment"), is_live)
+_INSERT_ATTEMPT = (
+    attempts.insert()
+    .from_select(
+        attempts.c.keys(),
+        sa.select(*(sa.bindparam(f"new_{column.name}", type_=column.type) for column in attempts.c)).where(
+            sa.exists().where(
+                cards.c.payment_id == sa.bindparam("card_payment"),
+                cards.c.token == sa.bindparam("card_token"),
+            )
+        ),
+    )
+    .execution_options(preserve_rowcount=True)
+)
+_UPDATE_ATTEMPT = attempts.update().where(attempts.c.attempt_id == sa.bindparam("this_attempt"))
+_UPDATE_OPEN_ATTEMPT = _UPDATE_ATTEMPT.where(attempts.c.next_try_at.is_not(None))
 
 
 @dataclass(frozen=True)
@@ -119,40 +53,8 @@ class Figures:
     audit_entries: int
 
 
-class Store:
+class Store(Database):
     """The queries."""
-
-    def __init__(self, engine: sa.Engine) -> None:
-        self.engine = engine
-        # What only reads is one statement or independent ones: PostgreSQL needs no BEGIN and COMMIT around them.
-        options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT"} if engine.dialect.name != "sqlite" else {}
-        self._readers = engine.execution_options(reading=True, **options)
-        # SQLite has one writer at a time and lets the others sleep and try again; a lock lets them go on at once.
-        self._writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
-
-    @contextmanager
-    def begin(self) -> Iterator[sa.Connection]:
-        """A transaction: committed at the end, rolled back by an exception."""
-        with self._writer, self.engine.begin() as connection:
-            yield connection
-
-    def close(self, limit_s: float) -> None:
-        """Close every connection, once the threads that use one are done with it (blocking)."""
-        give_up_at = time.monotonic() + limit_s
-        pool = self.engine.pool
-        while isinstance(pool, sa.QueuePool) and pool.checkedout() and time.monotonic() < give_up_at:
-            time.sleep(0.01)  # work whose task was cancelled goes on to the end of its transaction
-        self.engine.dispose()
-
-    def checkpoint(self) -> None:
-        """Move what SQLite has committed from its journal into the database file; no writer waits for it."""
-        if self.engine.dialect.name == "sqlite":
-            with closing(self.engine.raw_connection()) as connection:
-                connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").close()
-
-    def reading(self) -> AbstractContextManager[sa.Connection]:
-        """For what changes nothing, and waits for no writer."""
-        return self._readers.begin()
 
     def note(self, connection: sa.Connection, entry: Entry, now: datetime) -> None:
         """Add to the audit log."""
@@ -162,16 +64,16 @@ class Store:
 
     def card_of(self, connection: sa.Connection, payment_id: str) -> StoredCard | None:
         """The payment's card."""
-        return _one(connection, sa.select(cards).where(cards.c.payment_id == payment_id), StoredCard)
+        return _one(connection, _CARD_OF, StoredCard, payment=payment_id)
 
     def insert_card(self, connection: sa.Connection, card: StoredCard) -> None:
         """Add a card; ``IntegrityError`` if the payment has one."""
-        connection.execute(cards.insert(), dict(vars(card)))
+        connection.execute(_INSERT_CARD, vars(card))
 
     def delete_card(self, connection: sa.Connection, card: StoredCard) -> bool:
         """Remove this very row; False if it is no longer what was read."""
-        same = sa.and_(cards.c.token == card.token, cards.c.seal == card.seal)
-        return connection.execute(cards.delete().where(same)).rowcount == 1
+        this = {"this_token": card.token, "this_seal": card.seal}
+        return connection.execute(_DELETE_CARD, this).rowcount == 1
 
     def cards_before(self, connection: sa.Connection, moment: str, limit: int) -> list[StoredCard]:
         """Cards stored before a moment that no open attempt needs, oldest first."""
@@ -213,25 +115,31 @@ class Store:
 
     def attempt(self, connection: sa.Connection, attempt_id: str) -> Attempt | None:
         """One attempt."""
-        return _one(connection, sa.select(attempts).where(attempts.c.attempt_id == attempt_id), Attempt)
+        return _one(connection, _ATTEMPT, Attempt, attempt=attempt_id)
 
     def live_attempt_of(self, connection: sa.Connection, payment_id: str) -> Attempt | None:
         """The payment's attempt that is on its way, unknown or approved."""
-        live = attempts.c.state.in_(LIVE_STATES)
-        return _one(connection, sa.select(attempts).where(attempts.c.payment_id == payment_id, live), Attempt)
+        return _one(connection, _LIVE_ATTEMPT_OF, Attempt, payment=payment_id)
 
-    def put_attempt(self, connection: sa.Connection, attempt: Attempt) -> None:
-        """Write an attempt anew; ``IntegrityError`` if another is live for the payment."""
-        connection.execute(attempts.insert(), dict(vars(attempt)))
+    def put_attempt(self, connection: sa.Connection, attempt: Attempt) -> bool:
+        """Write an attempt anew; False if its payment's card is not this one any more.
+
+        Raises
+        ------
+        IntegrityError
+            If there is such an attempt, or another is live for the payment.
+        """
+        values = {f"new_{name}": value for name, value in vars(attempt).items()}
+        card = {"card_payment": attempt.payment_id, "card_token": attempt.token}
+        return connection.execute(_INSERT_ATTEMPT, values | card).rowcount == 1
 
     def update_attempt(
         self, connection: sa.Connection, attempt: Attempt, *, even_closed: bool = False
-    ) -> None:
-        """Write what became of an attempt; one that is closed stays as it is, a webhook may have been faster."""
-        same: sa.ColumnElement[bool] = attempts.c.attempt_id == attempt.attempt_id
-        if not even_closed:
-            same = sa.and_(same, attempts.c.next_try_at.is_not(None))
-        connection.execute(attempts.update().where(same), dict(vars(attempt)))
+    ) -> bool:
+        """Write what became of an attempt; False if it was closed: then it stays, a webhook may have been faster."""
+        statement = _UPDATE_ATTEMPT if even_closed else _UPDATE_OPEN_ATTEMPT
+        this = {"this_attempt": attempt.attempt_id}
+        return connection.execute(statement, vars(attempt) | this).rowcount == 1
 
     def attempt_by_reference(
         self, connection: sa.Connection, acquirer: str, reference: str
@@ -249,10 +157,11 @@ class Store:
         )
         return [(row.created_at, row.decline) for row in connection.execute(query)]
 
-    def attempts_under_way(self, connection: sa.Connection, fingerprint: bytes) -> int:
-        """How many attempts with this card have no answer yet, over all payments."""
+    def attempts_under_way(self, connection: sa.Connection, fingerprint: bytes, but: str | None) -> int:
+        """How many attempts with this card have no answer yet, over all payments; ``but`` this one."""
         query = sa.select(sa.func.count()).where(
             attempts.c.fingerprint == fingerprint,
+            attempts.c.attempt_id != (but or ""),
             attempts.c.state.in_(("sending", "unknown")),
             attempts.c.next_try_at.is_not(None),
         )
@@ -391,8 +300,10 @@ def _count(connection: sa.Connection, query: sa.Select[Any]) -> int:
     return int(connection.execute(query).scalar() or 0)
 
 
-def _one(connection: sa.Connection, query: sa.Select[Any], kind: type[_Row]) -> _Row | None:
-    row = connection.execute(query).first()
+def _one(
+    connection: sa.Connection, query: sa.Select[Any], kind: type[_Row], **parameters: object
+) -> _Row | None:
+    row = connection.execute(query, parameters).first()
     return kind(**row._mapping) if row else None
 
 

@@ -14,7 +14,10 @@ from paycall.vault.tokenizer import Actor
 Identifier = Annotated[str, Path(pattern=ID_PATTERN)]
 
 
-def _services(request: Request) -> Services:
+# Coroutines, both: FastAPI calls a plain function in a thread of its own.
+
+
+async def _services(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
 
@@ -23,6 +26,10 @@ def actor_of(request: Request) -> Actor:
     """Who sent the request: the listener's role, and what the listener knows of the peer."""
     host, port = request.client if request.client else ("unknown", 0)
     return Actor(role=request.app.state.role, source=f"{host}:{port}" if port else host)
+
+
+async def _actor(request: Request) -> Actor:
+    return actor_of(request)
 
 
 async def raw_body(request: Request, limit_bytes: int) -> bytearray:
@@ -36,4 +43,4 @@ async def raw_body(request: Request, limit_bytes: int) -> bytearray:
 
 
 ServicesDependency = Annotated[Services, Depends(_services)]
-ActorDependency = Annotated[Actor, Depends(actor_of)]
+ActorDependency = Annotated[Actor, Depends(_actor)]

@@ -9,11 +9,11 @@ import pytest
 
 from paycall.domain.errors import SettingsError
 from paycall.store.database import open_database
-from paycall.vault import store as vault_store
+from paycall.vault import database as vault_database
 
 
 def open_vault(url: str) -> None:
-    vault_store.migrate(vault_store.make_engine(url))
+    vault_database.migrate(vault_database.make_engine(url))
 
 
 @pytest.mark.parametrize(("section", "opens"), [("panel", open_database), ("vault", open_vault)])

@@ -41,6 +41,28 @@ def test_an_authorization_is_two_commits_and_six_writes(vault: VaultHarness) -> 
     assert commits[False] == 2
     # The attempt and what became of it; for each an entry of the audit and the audit's end.
     assert (statements["INSERT"], statements["UPDATE"]) == (3, 3)
+    assert statements["SELECT"] == 3  # the card; the audit's end, twice
+
+
+def test_a_payment_s_live_attempt_is_found_without_reading_every_attempt(vault: VaultHarness) -> None:
+    """Every field and every authorization asks for it."""
+    plans = []
+
+    def executed(
+        connection: sa.Connection, _: object, statement: str, parameters: tuple[str], *__: object
+    ) -> None:
+        cursor = connection.connection.cursor()
+        plans.append(str(cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()))
+
+    async def main() -> None:
+        async with vault.running() as client:
+            store = client.apps.services.store
+            with store.reading() as connection:
+                sa.event.listen(connection, "before_cursor_execute", executed)
+                assert store.live_attempt_of(connection, "pay_none") is None
+
+    asyncio.run(main())
+    assert "USING INDEX one_live_authorization_a_payment" in plans[0]
 
 
 def test_no_payment_is_turned_away_however_many_write(vault: VaultHarness) -> None:
