@@ -48,6 +48,10 @@ class Message(BaseModel):
 # ---- events: cell or node -> panel ---------------------------------------------------------------------
 
 
+# off: the call is not recorded; paused: silence is.
+Recording = Literal["off", "on", "paused"]
+
+
 class CallSnapshot(Message):
     """A call as its cell sees it now; sent on every connect, so that a restarted panel knows the truth."""
 
@@ -58,6 +62,7 @@ class CallSnapshot(Message):
     agent_uri: SipUri
     connected: bool
     masked: bool
+    recording: Recording = "off"
     started_at: float
     test_call_id: Id | None = None
     operator: OperatorName = ""
@@ -144,6 +149,14 @@ class MaskChanged(Message):
     type: Literal["call.mask"] = "call.mask"
     call_id: Id
     masked: bool
+
+
+class RecordingChanged(Message):
+    """The call is recorded from now on, or paused."""
+
+    type: Literal["call.recording"] = "call.recording"
+    call_id: Id
+    recording: Recording
 
 
 class SecurityAlarm(Message):
@@ -371,6 +384,7 @@ Event = (
     | CallConnected
     | CallEnded
     | MaskChanged
+    | RecordingChanged
     | SecurityAlarm
     | CaptureStarted
     | FieldStarted

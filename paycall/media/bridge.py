@@ -408,6 +408,7 @@ class Bridge:
             agent_uri=self.agent_uri,
             connected=self._is_connected(),
             masked=self.line.masked,
+            recording=self.line.recording,
             started_at=self.identity.started_at,
             test_call_id=self.identity.test_call_id,
             operator=self.identity.operator,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from paycall.control.messages import Recording
 from paycall.domain.errors import StateError
 from paycall.media.counts import Counts
 from paycall.media.mask import CallAudio
@@ -46,10 +47,17 @@ class LineRecording:
         self._paused = False
         self._capturing = False
 
-    def begin(self, call_id: str) -> None:
-        """Both sides talk: record, and say so to the caller."""
+    @property
+    def state(self) -> Recording:
+        """Whether the call is recorded now."""
+        if self._recording is None:
+            return "off"
+        return "paused" if self._paused else "on"
+
+    def begin(self, call_id: str) -> bool:
+        """Both sides talk: record, and say so to the caller. Whether the recording began now."""
         if self._recorder is None or self._recording is not None:
-            return
+            return False
         self._recording = self._recorder.begin(call_id)
         ports = RecordPorts(RecordPort(self._recording.heard.add), RecordPort(self._recording.said.add))
         self._audio.record(ports)
@@ -59,6 +67,7 @@ class LineRecording:
             notice = PromptLibrary(prompts.folder).sound(prompts.language, RECORDING_NOTICE)
             if notice.size:
                 self._audio.play(notice)
+        return True
 
     def capturing(self, capturing: bool) -> None:
         """The caller begins to key, or has ended."""

@@ -88,10 +88,17 @@ class MaskedLine:
     def pause_recording(self, paused: bool) -> None:
         """Record silence from now on, or sound again; ``StateError`` if the call is not recorded."""
         self._recording.pause(paused)
+        self._recording_changed()
 
     def connected(self) -> None:
         """Both sides talk."""
-        self._recording.begin(self._call_id)
+        if self._recording.begin(self._call_id):
+            self._recording_changed()
+
+    @property
+    def recording(self) -> messages.Recording:
+        """Whether the call is recorded now."""
+        return self._recording.state
 
     def join(self, caller: Leg | None, agent: Leg | None) -> None:
         """These two talk to each other from now on; a leg that has no audio is left out."""
@@ -236,6 +243,9 @@ class MaskedLine:
         if not masked:
             self._recording.capturing(False)
         self._owner.emit(messages.MaskChanged(call_id=self._call_id, masked=masked))
+
+    def _recording_changed(self) -> None:
+        self._owner.emit(messages.RecordingChanged(call_id=self._call_id, recording=self.recording))
 
     def _alarm(self, kind: AlarmKind) -> None:
         log.error("mask_alarm", call_id=self._call_id, reason=kind)

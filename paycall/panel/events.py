@@ -72,6 +72,8 @@ class CallEvents:
                 await self._calls.ended(event.call_id, event.reason, event.agent_leg_keys)
             case m.MaskChanged():
                 await self._calls.mask_changed(event)
+            case m.RecordingChanged():
+                await self._calls.recording_changed(event)
             case m.SecurityAlarm():
                 await self._calls.alarm(event)
             case m.Hello():

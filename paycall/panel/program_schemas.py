@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from paycall.panel.roles import Scope
-from paycall.panel.schemas import Answer, Request, Text
+from paycall.panel.schemas import Answer, Request, Text, no_card_number
 from paycall.panel.services.webhook_events import EVENTS
 
 
@@ -61,7 +61,9 @@ class NewApiKey(Answer):
 class AddWebhook(Request):
     """Where events are to be sent, and which."""
 
-    url: Annotated[str, StringConstraints(min_length=1, max_length=500)] = Field(
+    url: Annotated[
+        str, StringConstraints(min_length=1, max_length=500), AfterValidator(no_card_number)
+    ] = Field(
         examples=["https://shop.example/paycall"]
     )
     events: Annotated[tuple[EventName, ...], Field(min_length=1, max_length=40)] = Field(

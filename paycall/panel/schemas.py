@@ -8,24 +8,19 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from paycall.domain.card import brand_of, luhn_valid
 from paycall.domain.fields import DEFAULT_FIELDS
 from paycall.domain.fields import Field as CardField
+from paycall.domain.free_text import holds_card_number
 from paycall.domain.ids import ID_PATTERN
 from paycall.domain.money import MAX_AMOUNT_MINOR
 from paycall.domain.payment import PaymentState
 from paycall.panel.roles import Role
 
-# Digits with what people put between them, as long as a card number is.
-_DIGITS = re.compile(r"(?:\d[ .\-]?){13,19}")
 
-
-def _no_card_number(text: str) -> str:
+def no_card_number(text: str) -> str:
     """Refuse free text that holds a card number: a number that the caller said aloud must not land here."""
-    for found in _DIGITS.finditer(text):
-        digits = "".join(character for character in found.group() if character.isdecimal())
-        if brand_of(digits) is not None and luhn_valid(digits):
-            raise ValueError("this looks like a card number")
+    if holds_card_number(text):
+        raise ValueError("this looks like a card number")
     return text
 
 
@@ -38,9 +33,15 @@ _PLAIN = r"^[^\x00-\x1f\x7f]*$"
 Text = Annotated[
     str,
     StringConstraints(max_length=100, pattern=_PLAIN, strip_whitespace=True),
-    AfterValidator(_no_card_number),
+    AfterValidator(no_card_number),
 ]
-LongText = Annotated[str, StringConstraints(max_length=500, pattern=_PLAIN), AfterValidator(_no_card_number)]
+# The site's own name of a payment, as long as the vault keeps it.
+Reference = Annotated[
+    str,
+    StringConstraints(max_length=64, pattern=_PLAIN, strip_whitespace=True),
+    AfterValidator(no_card_number),
+]
+LongText = Annotated[str, StringConstraints(max_length=500, pattern=_PLAIN), AfterValidator(no_card_number)]
 
 
 def _dialled_number(text: str) -> str:
@@ -48,7 +49,7 @@ def _dialled_number(text: str) -> str:
     number = re.sub(r"[ ().\-/]", "", text)
     if not re.fullmatch(r"\+?[0-9]{3,15}", number):
         raise ValueError("this is no telephone number")
-    return number if number[0] in "+0" else _no_card_number(number)
+    return number if number[0] in "+0" else no_card_number(number)
 
 
 PhoneNumber = Annotated[
@@ -114,7 +115,7 @@ class RemoveSecondFactor(Request):
 class AddOperator(Request):
     """A new account; its owner sets the password with the invitation."""
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=60)]
+    name: Annotated[str, StringConstraints(min_length=1, max_length=60), AfterValidator(no_card_number)]
     display_name: Text = ""
     role: Role = Role.OPERATOR
     language: Language = "en"
@@ -138,7 +139,7 @@ class CreatePayment(Request):
 
     amount_minor: Amount = Field(examples=[1999])
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = Field(examples=["EUR"])
-    reference: Text = Field(default="", examples=["INV-2041"])
+    reference: Reference = Field(default="", examples=["INV-2041"])
     description: Text = Field(default="", examples=["Two tickets"])
     fields: Annotated[tuple[CardField, ...], Field(min_length=1, max_length=4)] = DEFAULT_FIELDS
     caller_language: Literal["", "en", "ru", "uk", "hu"] = ""
@@ -258,6 +259,9 @@ class Call(Answer):
     called: str
     agent_uri: str
     masked: bool
+    recording: Literal["off", "on", "paused"] = Field(
+        description="off: it is not recorded; paused: silence is"
+    )
     alarm: str | None
     agent_leg_keys: int = Field(
         description="keys that the independent listener heard on the agent leg: evidence"

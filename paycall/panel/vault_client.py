@@ -115,9 +115,16 @@ class HttpPaymentVault:
         return _result(await self._ask("POST", "/v1/authorizations", body, _PATIENT_S))
 
     async def attempt(self, attempt_id: str) -> AuthorizationResult | None:
-        """What the vault knows of an attempt now, or None if it never saw it."""
+        """What the vault knows of an attempt now, or None if it has not seen it yet."""
         try:
             return _result(await self._ask("GET", f"/v1/authorizations/{attempt_id}"))
+        except NotFoundError:
+            return None
+
+    async def abandon(self, attempt_id: str) -> AuthorizationResult | None:
+        """The same; None makes sure of it: an attempt that the vault does not know is never sent from then on."""
+        try:
+            return _result(await self._ask("POST", f"/v1/authorizations/{attempt_id}/abandon"))
         except NotFoundError:
             return None
 

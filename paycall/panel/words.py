@@ -273,6 +273,7 @@ AUDIT_RESULTS: dict[str, str] = {
     "done": N_("done"),
     "refused": N_("refused"),
     "locked": N_("account locked"),
+    "second-factor-required": N_("right password, no one-time code"),
     **ROLES,
     "failing": N_("failing for three days"),
     "linked": N_("call linked"),

@@ -41,6 +41,7 @@ class _Call:
     started_at: float
     connected: bool = False
     masked: bool = False
+    recording: m.Recording = "off"
     test_call_id: str | None = None
     capture: _Capture | None = None
 
@@ -60,7 +61,6 @@ class FakeCell:
         self.refuse: Exception | None = None
         self.dialled: list[tuple[str, str]] = []
         self.link_codes: dict[str, str] = {}
-        self.recording_paused: dict[str, bool] = {}
 
     def connected(self) -> set[str]:
         return set() if self.away else {self.sender_id}
@@ -93,6 +93,7 @@ class FakeCell:
             agent_uri=call.agent_uri,
             connected=call.connected,
             masked=call.masked,
+            recording=call.recording,
             started_at=call.started_at,
             test_call_id=call.test_call_id,
             payment_id=capture.payment_id if capture else None,
@@ -205,8 +206,15 @@ class FakeCell:
         self.link_codes.pop(link_id, None)
 
     async def pause_recording(self, call_id: str, paused: bool) -> None:
-        self._call(call_id)
-        self.recording_paused[call_id] = paused
+        call = self._call(call_id)
+        if call.recording == "off":
+            raise StateError("the call is not recorded")
+        await self.record(call_id, "paused" if paused else "on")
+
+    async def record(self, call_id: str, recording: m.Recording) -> None:
+        """The call is recorded from now on, or paused."""
+        self.calls[call_id].recording = recording
+        await self.say(m.RecordingChanged(call_id=call_id, recording=recording))
 
     async def hang_up(self, call_id: str) -> None:
         self._call(call_id)

@@ -78,6 +78,7 @@ class FakeVault:
         self.operation_outcome = OperationOutcome.DONE
         self.needs_review = False
         self.settles_part = True
+        self.operation_error: type[Exception] | None = None
         self.closed: list[tuple[str, str, str | None]] = []
 
     def store(self, payment_id: str, name: Field, value: str) -> str:
@@ -165,6 +166,9 @@ class FakeVault:
         waits = self.needs_review and known is not None and known.outcome is Outcome.UNKNOWN
         return replace(known, needs_review=True) if known is not None and waits else known
 
+    async def abandon(self, attempt_id: str) -> AuthorizationResult | None:
+        return await self.attempt(attempt_id)
+
     async def settle(self, operation_id: str, attempt_id: str, money: Money) -> OperationResult:
         return self._operate(operation_id, "settle", money.amount_minor)
 
@@ -176,6 +180,8 @@ class FakeVault:
 
     def _operate(self, operation_id: str, kind: str, amount_minor: int) -> OperationResult:
         self._check()
+        if self.operation_error is not None:
+            raise self.operation_error
         if self.operation_outcome is OperationOutcome.DONE:
             self.operations[operation_id] = (kind, amount_minor)
         waits = self.needs_review and self.operation_outcome is OperationOutcome.PENDING

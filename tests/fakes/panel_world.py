@@ -128,7 +128,7 @@ class PanelWorld:
 
 
 async def until(
-    client: httpx.AsyncClient, payment_id: str, *states: str, seconds: float = 5
+    client: httpx.AsyncClient, payment_id: str, *states: str, seconds: float = 20
 ) -> dict[str, Any]:
     """The payment as the API shows it, once it is in one of these states."""
     deadline = time.monotonic() + seconds

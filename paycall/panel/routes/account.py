@@ -191,6 +191,9 @@ def check_password(context: InContext, principal: Principal, password: str | Non
             return
     right = accounts.password_is_right(account, password or "")
     with writing(context.deps.database) as session:
-        fits = accounts.note_try(session, account, right, context.now()) is not None
-    if not fits:
+        now = context.now()
+        tried = accounts.account_to_try(session, account, now)
+        if tried is not None and not right:
+            accounts.note_failure(session, tried, now)
+    if tried is None or not right:
         raise accounts.SignInError

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from paycall.domain.call import CallState
 from paycall.domain.errors import InputError
+from paycall.domain.free_text import holds_card_number
 from paycall.domain.money import Money
 from paycall.panel.access import InContext, SignedIn
 from paycall.panel.problems import Problem
@@ -45,6 +46,13 @@ class KeyMissingError(InputError):
     code = "idempotency-key-required"
     text = "send an Idempotency-Key header with at most 200 visible characters"
     http_status = 400
+
+
+class CardNumberInTextError(InputError):
+    """A card number is in a place that is written down."""
+
+    code = "card-number-in-text"
+    text = "a card number must never be written down"
 
 
 @router.get("/calls", name="list_calls")
@@ -123,6 +131,8 @@ async def create_payment(
     """Start a payment: the agent leg is masked and the caller is asked for the fields."""
     if not idempotency_key or len(idempotency_key) > 200 or not idempotency_key.isprintable():
         raise KeyMissingError
+    if holds_card_number(idempotency_key):
+        raise CardNumberInTextError
     new = NewPayment(
         money=Money(body.amount_minor, body.currency),
         reference=body.reference,

@@ -241,13 +241,13 @@ def password_is_right(account: Known, password: str) -> bool:
     return _matches(account.password_hash, password)
 
 
-def note_try(session: Session, account: Known, right: bool, now: datetime) -> OperatorRow | None:
-    """Count the try; gives the account if it may sign in.
+def account_to_try(session: Session, account: Known, now: datetime) -> OperatorRow | None:
+    """The account, locked for this transaction, as long as it is the one whose password was looked at.
 
     Raises
     ------
     LockedError
-        If the account is locked, whatever the password.
+        If nobody signs in to it now, whatever they know.
     """
     if account.operator_id is None:
         return None
@@ -256,17 +256,22 @@ def note_try(session: Session, account: Known, right: bool, now: datetime) -> Op
         return None
     if is_locked(row, now):
         raise LockedError
-    if not right:
-        row.failed_tries += 1
-        if row.failed_tries >= MAX_TRIES:
-            row.failed_tries = 0
-            row.locked_until = now + LOCKED_FOR
-            note(session, now, PANEL, "operator-lock", target=row.id, result="locked")
-        return None
+    return row
+
+
+def note_failure(session: Session, row: OperatorRow, now: datetime) -> None:
+    """Count a wrong password or code; the tenth locks the account."""
+    row.failed_tries += 1
+    if row.failed_tries >= MAX_TRIES:
+        row.failed_tries = 0
+        row.locked_until = now + LOCKED_FOR
+        note(session, now, PANEL, "operator-lock", target=row.id, result="locked")
+
+
+def note_success(row: OperatorRow) -> None:
+    """Every factor was right: wrong tries are forgotten. A right password alone forgives none: codes are short."""
     row.failed_tries = 0
     row.locked_until = None
-    row.last_sign_in_at = now
-    return row
 
 
 def is_locked(row: OperatorRow, now: datetime) -> bool:

@@ -175,12 +175,12 @@ class AuthorizationService:
         pause_s = _POLL_FIRST_S
         while True:
             try:
-                result = await self._context.deps.vault.attempt(attempt_id)
+                result = await self._context.deps.vault.abandon(attempt_id)
             except VaultError:
                 result = AuthorizationResult(Outcome.UNKNOWN, acquirer="")
             else:
                 if result is None:
-                    # The vault writes an attempt down before it sends it: this one never arrived there.
+                    # Not only not seen: our request may be on its way still, and is refused when it arrives.
                     await self._not_sent(attempt_id, "not-sent")
                     return
                 await self._answered(attempt_id, result)

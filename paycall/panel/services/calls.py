@@ -141,7 +141,7 @@ class CallService:
             row.end_reason = reason.value
             note_call(session, call_id, "call.ended")
             row.agent_leg_keys = agent_leg_keys
-            row.masked = False
+            row.masked, row.recording = False, "off"
             cancelled = []
             for payment in session.scalars(
                 select(PaymentRow)
@@ -175,6 +175,19 @@ class CallService:
 
         if await self._context.write(record):
             await self._context.show_call(event.call_id, "call.mask")
+
+    async def recording_changed(self, event: m.RecordingChanged) -> None:
+        """The call is recorded from now on, or paused."""
+
+        def record(session: Session) -> bool:
+            row = session.get(CallRow, event.call_id, with_for_update=True)
+            if row is None or row.state == CallState.ENDED.value or row.recording == event.recording:
+                return False
+            row.recording = event.recording
+            return True
+
+        if await self._context.write(record):
+            await self._context.show_call(event.call_id, "call.recording")
 
     async def alarm(self, event: m.SecurityAlarm) -> None:
         """The mask failed its check; the cell has muted the leg."""
@@ -226,6 +239,9 @@ class CallService:
         if snapshot.connected:
             await self.connected(m.CallConnected(call_id=snapshot.call_id, agent_uri=snapshot.agent_uri))
         await self.mask_changed(m.MaskChanged(call_id=snapshot.call_id, masked=snapshot.masked))
+        await self.recording_changed(
+            m.RecordingChanged(call_id=snapshot.call_id, recording=snapshot.recording)
+        )
 
     async def _found(self, call_id: str) -> None:
         """A call that was given up because its cell was away: people have talked on all the time."""
@@ -273,6 +289,7 @@ def _new_call(session: Session, sender_id: str, event: m.CallArrived, owner_id: 
         called=event.called,
         agent_uri=event.agent_uri,
         masked=False,
+        recording="off",
         test_call_id=event.test_call_id,
         operator_id=owner_id
         or operator_named(session, event.operator)

@@ -31,6 +31,8 @@ PAGE_SIZE = 50
 # Approved, and on its way to be settled: counted as taken until the acquirer says otherwise.
 _TO_BE_SETTLED = (PaymentState.APPROVED, PaymentState.SETTLING)
 
+_RESERVED = (PaymentState.APPROVED, PaymentState.SETTLE_FAILED, PaymentState.VOID_FAILED)
+
 
 @dataclass(frozen=True)
 class Search:
@@ -187,7 +189,7 @@ def totals(session: Session, search: Search, principal: Principal, language: str
         outcomes=_bars(Counter(row.state for row in rows)),
         reasons=[Bar(words[bar.name], bar.count, bar.percent) for bar in _bars(reasons)],
         operators=_bars(Counter(names.get(row.operator_id or "", "–") for row in rows)),
-        unsettled=[row for row in rows if row.state in (PaymentState.APPROVED, PaymentState.SETTLE_FAILED)],
+        unsettled=[row for row in rows if row.state in _RESERVED],
     )
 
 

@@ -16,6 +16,7 @@ from paycall.domain.errors import (
     NoAnswerError,
     NotAllowedError,
     NotFoundError,
+    NotSentError,
     StateError,
     VaultError,
     VaultUnavailableError,
@@ -55,6 +56,7 @@ class _Order:
     kind: str
     money: Money
     state: str
+    by_itself: bool
 
 
 class OverLimitError(NotAllowedError):
@@ -196,6 +198,10 @@ class OperationService:
             return await vault.refund(order.operation_id, order.attempt_id, order.money), None
         except (VaultUnavailableError, NoAnswerError):
             return OperationResult(OperationOutcome.UNKNOWN), None
+        except NotSentError as error:
+            if order.by_itself:  # nobody is there to try again, and it is harmless to
+                return OperationResult(OperationOutcome.UNKNOWN), None
+            return OperationResult(OperationOutcome.FAILED), error.code
         except (VaultError, AcquirerFault, StateError, NotFoundError) as error:
             return OperationResult(OperationOutcome.FAILED), error.code
 
@@ -306,4 +312,5 @@ def _order(session: Session, operation_id: str, state: str) -> _Order | None:
     row = session.get(OperationRow, operation_id)
     if row is None or row.state != state:
         return None
-    return _Order(row.id, row.attempt_id, row.kind, Money(row.amount_minor, row.currency), state)
+    money = Money(row.amount_minor, row.currency)
+    return _Order(row.id, row.attempt_id, row.kind, money, state, by_itself=row.operator_id is None)

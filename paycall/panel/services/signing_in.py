@@ -33,18 +33,21 @@ def sign_in(
     now = context.now()
     try:
         with writing(engine) as session:
-            row = accounts.note_try(session, account, right, now)
-            if row is not None and not second_factor.check(row, code, now, context.sealer):
-                row = accounts.note_try(session, account, False, now)
-            if row is not None:
-                note(session, now, row.id, "sign-in", address=address)
+            row = accounts.account_to_try(session, account, now)
+            if row is not None and right and second_factor.check(row, code, now, context.sealer):
+                accounts.note_success(row)
                 context.metrics.signed_in("done")
-                return principal_of(row), open_session(session, row.id, now)
+                return principal_of(row), open_for(session, row, now, "sign-in", address)
+            if row is not None:
+                accounts.note_failure(session, row, now)
             note(session, now, account.operator_id, "sign-in", result="refused", address=address)
         context.metrics.signed_in("refused")
     except accounts.LockedError as error:
         note_refusal(context, account.operator_id, error, address)
         context.metrics.signed_in("locked")
+        raise
+    except second_factor.CodeNeededError as error:
+        note_refusal(context, account.operator_id, error, address)
         raise
     raise accounts.SignInError
 

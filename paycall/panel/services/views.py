@@ -52,6 +52,7 @@ def call_view(session: Session, row: CallRow) -> dict[str, Any]:
         "called": row.called,
         "agent_uri": row.agent_uri,
         "masked": row.masked,
+        "recording": row.recording,
         "alarm": row.alarm,
         "agent_leg_keys": row.agent_leg_keys,
         "test": row.test_call_id is not None,

@@ -205,6 +205,7 @@ def test_what_is_paused_is_silence_and_old_recordings_are_deleted(tmp_path: Path
         node.panel.run(node.panel.hub.pause_recording(call.call_id, True))
         call.caller_plays(Stream().silence(0.2).audio(paused).silence(0.4))
         node.panel.run(node.panel.hub.pause_recording(call.call_id, False))
+        assert [event.recording for event in node.panel.of_type("call.recording")] == ["on", "paused", "on"]
         call.caller_plays(Stream().silence(0.3).audio(kept).silence(0.3))
         call.hang_up()
         said, heard = exported(tmp_path, recorded(tmp_path, call.call_id))

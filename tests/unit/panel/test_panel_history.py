@@ -97,6 +97,37 @@ def test_the_sums_of_the_day(run: Run) -> None:
     run(scenario)
 
 
+def test_no_card_number_is_taken_where_things_are_written_down(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        world.add("boss", Role.ADMINISTRATOR)
+        boss = await world.signed_in("boss")
+        call_id = await world.cell.call_in()
+        payment = {"amount_minor": 1999, "currency": "EUR"}
+        card = "4242 4242 4242 4242 12/26"
+        for path, body, key in (
+            (f"calls/{call_id}/payments", payment, "key-4242424242424242"),
+            (f"calls/{call_id}/payments", payment | {"reference": card}, "key"),
+            (f"calls/{call_id}/payments", payment | {"description": f"Order 12 {card}"}, "key"),
+            ("operators", {"name": "4242424242424242"}, ""),
+            ("api-keys", {"name": card, "scopes": ["calls:read"]}, ""),
+            (
+                "webhook-subscriptions",
+                {"url": "https://a.example/4242424242424242", "events": ["call.*"]},
+                "",
+            ),
+        ):
+            answer = await boss.post(f"/api/v1/{path}", json=body, headers={"idempotency-key": key})
+            assert (answer.status_code, answer.json()["code"]) == (422, "card-number-in-text"), path
+        long = await boss.post(
+            f"/api/v1/calls/{call_id}/payments",
+            json=payment | {"reference": "x" * 65},  # the vault would refuse it when the card is keyed
+            headers={"idempotency-key": "key"},
+        )
+        assert long.status_code == 422
+
+    run(scenario)
+
+
 def test_a_callers_name_is_remembered_and_holds_no_card_number(run: Run) -> None:
     async def scenario(world: PanelWorld) -> None:
         anna = await world.signed_in("anna")

@@ -9,7 +9,7 @@ import httpx
 from sqlalchemy import select
 
 from paycall.domain.authorization import OperationOutcome, Outcome
-from paycall.domain.errors import LinkError
+from paycall.domain.errors import LinkError, NotSentError
 from paycall.domain.fields import Field
 from paycall.panel.roles import Role
 from paycall.store.database import reading
@@ -312,6 +312,34 @@ def test_a_failed_settlement_can_be_repeated(run: Run) -> None:
     run(scenario)
 
 
+def test_what_settles_by_itself_is_sent_until_the_acquirer_is_reached(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        world.vault.operation_error = NotSentError
+        _, payment = await card_ready(world, anna, APPROVED)
+        await charge(anna, payment["id"], "settling")
+        await world.restart()
+        back = world.client()
+        back.cookies = anna.cookies
+        assert (await back.get(f"/api/v1/payments/{payment['id']}")).json()["state"] == "settling"
+        world.vault.operation_error = None
+        await until(back, payment["id"], "settled")
+        assert len(world.vault.operations) == 1
+
+    run(scenario)
+
+
+def test_what_a_person_asked_for_and_was_not_sent_is_told_as_failed(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        payment_id = await _paid(world, "approved")
+        anna = await world.signed_in("anna")
+        world.vault.operation_error = NotSentError
+        await anna.post(f"/api/v1/payments/{payment_id}/void")
+        assert (await until(anna, payment_id, "void_failed"))["operations"][-1]["error"] == "not-sent"
+
+    run(scenario, settlement="manual")
+
+
 def test_cancel_and_hang_up_forget_the_card(run: Run) -> None:
     async def scenario(world: PanelWorld) -> None:
         anna = await world.signed_in("anna")
@@ -524,10 +552,14 @@ def test_a_recording_is_paused_by_whoever_has_the_call_and_that_is_audited(run: 
     async def scenario(world: PanelWorld) -> None:
         anna = await world.signed_in("anna")
         call_id = await world.cell.call_in()
+        refused = await anna.post(f"/api/v1/calls/{call_id}/recording", json={"paused": True})
+        assert refused.status_code == 409, "it is not recorded"
+        await world.cell.record(call_id, "on")
         for paused in (True, False):
             answer = await anna.post(f"/api/v1/calls/{call_id}/recording", json={"paused": paused})
             assert answer.status_code == 202
-            assert world.cell.recording_paused == {call_id: paused}
+            call = (await anna.get(f"/api/v1/calls/{call_id}")).json()
+            assert call["recording"] == world.cell.calls[call_id].recording == ("paused" if paused else "on")
         with reading(world.database) as session:
             rows = session.execute(select(AUDIT.table.c.action, AUDIT.table.c.subject)).all()
         told = [tuple(row) for row in rows if row.subject == call_id]

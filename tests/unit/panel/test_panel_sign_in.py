@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import pyotp
 import pytest
 from sqlalchemy import select
 
@@ -13,6 +14,7 @@ from paycall.store.database import writing
 from paycall.store.tables import AUDIT, OperatorRow, SessionRow
 from tests.fakes.panel_world import APPROVED, PASSWORD, PanelWorld, new_payment
 
+SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 Run = Callable[..., None]
 
 
@@ -41,6 +43,29 @@ def test_ten_wrong_tries_lock_for_half_an_hour(run: Run) -> None:
         assert (await client.post("/api/v1/session", json=right)).status_code == 403
         world.clock.advance(minutes=2)
         assert (await client.post("/api/v1/session", json=right)).status_code == 200
+
+    run(scenario)
+
+
+def test_wrong_codes_with_the_right_password_lock_too(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        with writing(world.database) as session:
+            row = session.query(OperatorRow).one()
+            row.totp_sealed = world.app.state.context.sealer.seal(SECRET, row.id)
+        client, right = world.client(), {"name": "anna", "password": PASSWORD}
+        for _ in range(10):
+            asked = await client.post("/api/v1/session", json=right)
+            assert asked.json()["code"] == "second-factor-required", "asking for the code is no wrong try"
+            await client.post("/api/v1/session", json=right | {"code": "000000"})
+        code = pyotp.TOTP(SECRET).at(world.clock.now())
+        locked = await client.post("/api/v1/session", json=right | {"code": code})
+        assert locked.json()["code"] == "locked"
+        world.clock.advance(minutes=31)
+        code = pyotp.TOTP(SECRET).at(world.clock.now())
+        assert (await client.post("/api/v1/session", json=right | {"code": code})).status_code == 200
+        with writing(world.database) as session:
+            results = session.scalars(select(AUDIT.table.c.result)).all()
+        assert results.count("second-factor-required") == 10
 
     run(scenario)
 

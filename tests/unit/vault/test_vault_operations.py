@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from paycall.domain.ids import new_id
 from tests.fakes.vault_harness import Client, VaultHarness
@@ -105,5 +106,18 @@ def test_more_than_authorized_another_currency_and_unknown_attempts_are_refused(
                 assert (answer.status_code, answer.json()["code"]) == (422, "invalid-input")
             assert (await client.operate(new_id("att"), "void")).status_code == 404
             assert (await client.operate(attempt_id, "erase")).status_code == 422
+
+    asyncio.run(main())
+
+
+def test_a_part_is_settled_only_where_the_acquirer_can(vault: VaultHarness) -> None:
+    async def main() -> None:
+        async with vault.running() as client:
+            attempt_id = await approved(client)
+            vault.acquirer.traits = replace(vault.acquirer.traits, settles_part=False)
+            part = {"amount_minor": 100, "currency": "EUR"}
+            assert (await client.operate(attempt_id, "settle", **part)).json()["code"] == "invalid-input"
+            assert vault.acquirer.calls.count("settle") == 0
+            assert (await client.operate(attempt_id, "settle")).json()["outcome"] == "done"
 
     asyncio.run(main())

@@ -6,7 +6,7 @@ import { listen } from "./forms.js";
 import { Stream } from "./stream.js";
 import { startClock, tick, until } from "./timers.js";
 
-const CALL = ["arrived", "connected", "ended", "mask", "alarm", "claimed", "updated", "linked", "transferred"].map((n) => `call.${n}`);
+const CALL = ["arrived", "connected", "ended", "mask", "recording", "alarm", "claimed", "updated", "linked", "transferred"].map((n) => `call.${n}`);
 const CAPTURE = ["started", "field", "progress", "stored", "failed", "completed", "ended"].map((n) => `capture.${n}`);
 const PAYMENT = [
   "created", "capturing", "ready", "authorizing", "approved", "declined", "unknown", "reversed", "cancelled",
