@@ -32,7 +32,7 @@ LEAVES = {"vault": "server", "hub": "server", "cell": "cell", "panel": "panel"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The subcommands."""
-    parser.add_argument("--folder", type=Path, help="where the files are (default: certs under site.var)")
+    parser.add_argument("--folder", type=Path, help="where the files are (default: site.certificates)")
     actions = parser.add_subparsers(dest="action", required=True, metavar="action")
     for name, text in (("init", "make what is missing"), ("renew", "sign new certificates")):
         action = actions.add_parser(name, help=text)
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Carry out one subcommand; gives the exit code."""
-    folder = args.folder or load_settings(args.config).site.var / "certs"
+    folder = args.folder or load_settings(args.config).site.certificates
     if args.action == "status":
         return _status(folder)
     issue(folder, args.host or ["localhost", "127.0.0.1"], renew=args.action == "renew")

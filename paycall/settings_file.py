@@ -109,11 +109,12 @@ def _place_under_var(data: dict[str, Any]) -> None:
     """Sockets, keys and ledgers lie under ``[site] var`` unless a setting places them elsewhere."""
     site = data.get("site", {})
     var = str(site.get("var", "var")) if isinstance(site, dict) else "var"
+    certificates = str(site.get("certificates", f"{var}/certs")) if isinstance(site, dict) else f"{var}/certs"
     sandbox = data.get("sandbox", {})
     host, port = (sandbox.get("host"), sandbox.get("port")) if isinstance(sandbox, dict) else (None, None)
     key_file = f"{var}/sandbox/api_key"
     places: dict[tuple[str, str], Any] = {
-        ("site", "certificates"): f"{var}/certs",
+        ("site", "certificates"): certificates,
         ("panel", "database_url"): f"sqlite:///{var}/panel/panel.sqlite3",
         ("panel", "control_address"): f"unix:{var}/run/control.sock",
         ("panel", "secret_file"): f"{var}/panel/secret",
@@ -122,10 +123,14 @@ def _place_under_var(data: dict[str, Any]) -> None:
         ("vault", "cell_address"): f"unix:{var}/run/vault-cell.sock",
         ("vault", "panel_address"): f"unix:{var}/run/vault-panel.sock",
         ("vault", "key_file"): f"{var}/vault/keys.json",
+        ("vault", "tls_certificate"): f"{certificates}/vault.pem",
+        ("vault", "tls_key"): f"{certificates}/vault.key",
+        ("vault", "cell_ca"): f"{certificates}/ca-cell.pem",
+        ("vault", "panel_ca"): f"{certificates}/ca-panel.pem",
         ("vault", "acquirers"): {
             "sandbox": {"url": f"http://{host or '127.0.0.1'}:{port or 8090}", "api_key_file": key_file}
         },
-        ("media", "certificates"): f"{var}/certs",
+        ("media", "certificates"): certificates,
         ("media", "control_address"): f"unix:{var}/run/control.sock",
         ("media", "vault_address"): f"unix:{var}/run/vault-cell.sock",
         ("media", "status_socket"): f"{var}/run/media.sock",

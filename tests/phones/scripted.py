@@ -37,12 +37,16 @@ class Phones:
     def call(self, uri: str) -> None:
         """The caller dials; returns when both hear each other."""
         before = self._count("audio")
-        self._tell(self.caller, "call", uri=uri)
+        self.dial(uri)
         until(
             lambda: all(now > then for now, then in zip(self._count("audio"), before, strict=True)),
             15,
             "sound",
         )
+
+    def dial(self, uri: str) -> None:
+        """The caller dials; whose phone rings is the site's choice."""
+        self._tell(self.caller, "call", uri=uri)
 
     def _count(self, name: str) -> list[int]:
         return [sum(e["event"] == name for e in phone.events) for phone in (self.caller, self.agent)]
