@@ -129,7 +129,10 @@ class PaymentVault(Protocol):
         """Authorize; the same ``attempt_id`` again answers the same."""
 
     async def attempt(self, attempt_id: str) -> AuthorizationResult | None:
-        """What the vault knows of an attempt now, or None if it never saw it."""
+        """What the vault knows of an attempt now, or None if it has not seen it yet."""
+
+    async def abandon(self, attempt_id: str) -> AuthorizationResult | None:
+        """The same; None makes sure of it: an attempt that the vault does not know is never sent from then on."""
 
     async def settle(self, operation_id: str, attempt_id: str, money: Money) -> OperationResult:
         """Take the reserved amount."""

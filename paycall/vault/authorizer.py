@@ -9,6 +9,7 @@ goes away.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -27,7 +28,6 @@ from paycall.domain.errors import (
     RefusedRequestError,
     SecurityCodeGoneError,
     StateError,
-    VaultUnavailableError,
 )
 from paycall.domain.ports import Clock
 from paycall.vault.acquiring import Acquirers, card_for_adapter, wipe
@@ -106,18 +106,32 @@ class Authorizer:
         Raises
         ------
         NotFoundError
-            If there is none that could have been sent.
-        VaultUnavailableError
-            If it is just being written down: it may be sent yet, so nobody may take it for not sent.
+            If there is none that could have been sent; one may be on its way to be written (``abandon``).
         """
-        asked_for = attempt_id in self._in_flight  # before the database is: it may be written in between
         with self._store.reading() as connection:
             attempt = self._store.attempt(connection, attempt_id)
-        if attempt is None and asked_for:
-            raise VaultUnavailableError
         if attempt is None or attempt.state == "refused":
             raise NotFoundError("there is no such attempt")
         return attempt
+
+    def abandon(self, attempt_id: str, actor: Actor) -> Attempt:
+        """What is known of an attempt; one that is not known will never be.
+
+        A request that waits for its thread, for the database or in a socket is refused when its turn comes.
+
+        Raises
+        ------
+        NotFoundError
+            If it was not sent, and never will be.
+        """
+        with suppress(NotFoundError):
+            return self.find(attempt_id)
+        with suppress(IntegrityError), self._store.begin() as connection:
+            now = self._clock.now()
+            self._store.forbid_attempt(connection, attempt_id, now.isoformat())
+            entry = Entry(actor.role, "authorize", attempt_id, "abandoned", actor.source)
+            self._store.note(connection, entry, now)
+        return self.find(attempt_id)
 
     def _landed(self, attempt_id: str, task: asyncio.Task[AuthorizationResult]) -> None:
         self._in_flight.pop(attempt_id, None)
@@ -177,7 +191,9 @@ class Authorizer:
             attempt = self._store.attempt(connection, request.attempt_id)
         if attempt is None:
             return None
-        if attempt.request != request or attempt.token != token:
+        if (
+            attempt.token != token or attempt.request != request
+        ):  # the token first: what is abandoned has no amount
             raise StateError("the attempt id was used for another request")
         if attempt.state == "refused":
             raise RefusedRequestError

@@ -133,6 +133,24 @@ class Store(Database):
         card = {"card_payment": attempt.payment_id, "card_token": attempt.token}
         return connection.execute(_INSERT_ATTEMPT, values | card).rowcount == 1
 
+    def forbid_attempt(self, connection: sa.Connection, attempt_id: str, now: str) -> None:
+        """Take an attempt's id, so that nobody can use it; ``IntegrityError`` if somebody has."""
+        forbidden = Attempt(
+            attempt_id=attempt_id,
+            payment_id="",
+            token="",
+            fingerprint=b"",
+            amount_minor=0,
+            currency="",
+            reference="",
+            description="",
+            acquirer="",
+            carried_code=False,
+            created_at=now,
+            state="refused",
+        )
+        connection.execute(attempts.insert(), vars(forbidden))
+
     def update_attempt(
         self, connection: sa.Connection, attempt: Attempt, *, even_closed: bool = False
     ) -> bool:

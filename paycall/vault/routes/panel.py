@@ -8,7 +8,6 @@ No route returns a card number, and none takes one.
 from __future__ import annotations
 
 import asyncio
-import re
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -20,8 +19,8 @@ from paycall.domain.authorization import (
     AuthorizationResult,
     CardSummary,
 )
-from paycall.domain.card import brand_of, check_number
 from paycall.domain.declines import decline_to_json
+from paycall.domain.free_text import holds_card_number
 from paycall.domain.ids import ID_PATTERN
 from paycall.domain.money import Money
 from paycall.vault.reviews import Verdict
@@ -36,14 +35,11 @@ _Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 
 def _no_card_number(text: str) -> str:
     """Refuse what somebody typed into the wrong field: it would be stored in clear and sent on."""
-    for match in _DIGITS.finditer(text):
-        digits = re.sub(r"\D", "", match[0])
-        if brand_of(digits) is not None and check_number(digits) is None:
-            raise ValueError("looks like a card number")
+    if holds_card_number(text):
+        raise ValueError("looks like a card number")
     return text
 
 
-_DIGITS = re.compile(r"(?<!\d)\d(?:[ .-]?\d){11,18}(?!\d)")
 _FreeText = Annotated[str, AfterValidator(_no_card_number)]
 
 
@@ -111,6 +107,16 @@ async def authorize(
 async def attempt(attempt_id: Identifier, services: ServicesDependency) -> dict[str, Any]:
     """What is known of an attempt now, and whether it waits for people."""
     found = await asyncio.to_thread(services.authorizer.find, attempt_id)
+    waits = services.reviews.waits(found, found.acquirer)
+    return _result(found.result(), services) | {"needs_review": waits}
+
+
+@router.post("/v1/authorizations/{attempt_id}/abandon")
+async def abandon(
+    attempt_id: Identifier, services: ServicesDependency, actor: ActorDependency
+) -> dict[str, Any]:
+    """The same of an attempt that nobody waits for any more; 404 makes sure that it is never sent."""
+    found = await asyncio.to_thread(services.authorizer.abandon, attempt_id, actor)
     waits = services.reviews.waits(found, found.acquirer)
     return _result(found.result(), services) | {"needs_review": waits}
 

@@ -37,6 +37,8 @@ def test_an_approval_is_told_and_wipes_the_code(vault: VaultHarness) -> None:
                 "approved_minor": 4200,
                 "decline": None,
                 "needs_review": False,
+                "settles_part": True,
+                "reversal_due": False,
             }
             assert not await has_code(client, payment_id)
 
@@ -130,6 +132,41 @@ def test_not_sent_leaves_everything_as_it_was(vault: VaultHarness) -> None:
             assert (answer.status_code, answer.json()["code"]) == (503, "not-sent")
             assert (await client.panel.get(f"/v1/authorizations/{attempt_id}")).status_code == 404
             assert (await client.authorize(payment_id, token, attempt_id)).json()["outcome"] == "approved"
+
+    asyncio.run(main())
+
+
+def test_an_attempt_that_was_not_seen_is_never_sent_once_that_was_told(vault: VaultHarness) -> None:
+    """Whoever asks may have given up while the request still waits for the database, or lies in a socket."""
+
+    async def main() -> None:
+        async with vault.running() as client:
+            payment_id, token = await client.capture()
+            attempt_id = new_id("att")
+            with sqlite3.connect(vault.directory / "vault" / "vault.sqlite3", isolation_level=None) as lock:
+                lock.execute("BEGIN IMMEDIATE")
+                waiting = asyncio.create_task(client.authorize(payment_id, token, attempt_id))
+                abandoning = asyncio.create_task(
+                    client.panel.post(f"/v1/authorizations/{attempt_id}/abandon")
+                )
+                await asyncio.sleep(0.1)
+                lock.execute("ROLLBACK")
+            told, charged = await abandoning, await waiting
+            lock.close()
+            # Whichever came first at the database: what is told as not sent is not sent.
+            assert (told.status_code, charged.status_code) in ((404, 409), (200, 200))
+            assert len(vault.acquirer.calls) == (told.status_code == 200)
+
+            payment_id, token = await client.capture()
+            unseen = new_id("att")
+            assert (await client.panel.post(f"/v1/authorizations/{unseen}/abandon")).status_code == 404
+            assert (await client.panel.post(f"/v1/authorizations/{unseen}/abandon")).status_code == 404
+            refused = await client.authorize(payment_id, token, unseen)
+            assert (refused.status_code, refused.json()["code"]) == (409, "wrong-state")
+            other = new_id("att")
+            assert (await client.authorize(payment_id, token, other)).json()["outcome"] == "approved"
+            known = await client.panel.post(f"/v1/authorizations/{other}/abandon")
+            assert known.json() == await client.attempt(other)
 
     asyncio.run(main())
 
