@@ -94,7 +94,10 @@ ACCESS: dict[str, Permission | None] = {
     "change_webhook": _P.MANAGE_PROGRAMS,
     "remove_webhook": _P.MANAGE_PROGRAMS,
     "test_webhook": _P.MANAGE_PROGRAMS,
+    "roll_webhook_secret": _P.MANAGE_PROGRAMS,
     "list_deliveries": _P.MANAGE_PROGRAMS,
+    "resend_delivery": _P.MANAGE_PROGRAMS,
+    "deliveries_page": _P.MANAGE_PROGRAMS,
 }
 
 

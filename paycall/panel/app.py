@@ -41,6 +41,7 @@ from paycall.panel.routes import (
     programs,
     session,
     sign_in,
+    subscriptions,
     webhooks,
 )
 from paycall.panel.services.audit import keep_witness
@@ -74,6 +75,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     passkeys.router,
     programs.router,
     programs.pages,
+    subscriptions.router,
+    subscriptions.pages,
 )
 _STATIC = Path(__file__).parent / "static"
 

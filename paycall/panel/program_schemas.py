@@ -61,10 +61,8 @@ class NewApiKey(Answer):
 class AddWebhook(Request):
     """Where events are to be sent, and which."""
 
-    url: Annotated[
-        str, StringConstraints(min_length=1, max_length=500), AfterValidator(no_card_number)
-    ] = Field(
-        examples=["https://shop.example/paycall"]
+    url: Annotated[str, StringConstraints(min_length=1, max_length=500), AfterValidator(no_card_number)] = (
+        Field(examples=["https://shop.example/paycall"])
     )
     events: Annotated[tuple[EventName, ...], Field(min_length=1, max_length=40)] = Field(
         examples=[["payment.*"]]
@@ -77,6 +75,12 @@ class ChangeWebhook(Request):
     enabled: bool
 
 
+class RollSecret(Request):
+    """For how long the former secret signs too, so that the receiver can change over; 0: not any more."""
+
+    grace_hours: Annotated[float, Field(ge=0, le=168)] = 24.0
+
+
 class Webhook(Answer):
     """Where events are sent. ``failing_since``: the first of the failures that no success followed."""
 
@@ -85,6 +89,9 @@ class Webhook(Answer):
     events: list[str]
     enabled: bool
     failing_since: datetime | None
+    former_secret_until: datetime | None = Field(
+        description="until then the secret before the present one signs too"
+    )
     created_at: datetime
 
 
@@ -95,10 +102,13 @@ class Webhooks(Answer):
 
 
 class NewWebhook(Answer):
-    """A webhook that was made. ``secret`` signs what is sent; it is shown now and never again."""
+    """A webhook that was made, or has another secret, which signs what is sent: shown now and never again."""
 
     webhook: Webhook
     secret: str = Field(examples=["whsec_…"])
+
+
+DeliveryState = Literal["pending", "delivered", "failed"]
 
 
 class Delivery(Answer):
@@ -106,7 +116,7 @@ class Delivery(Answer):
 
     id: str = Field(description="the header webhook-id: the same for every try")
     event: str
-    state: Literal["pending", "delivered", "failed"]
+    state: DeliveryState
     tries: int
     status: int | None
     error: str | None

@@ -237,6 +237,8 @@ AUDIT_ACTIONS: dict[str, str] = {
     "webhook-add": N_("Webhook made"),
     "webhook-change": N_("Webhook turned on or off"),
     "webhook-remove": N_("Webhook removed"),
+    "webhook-secret": N_("Webhook's secret changed"),
+    "webhook-resend": N_("Delivery sent again"),
     "webhook-disabled": N_("Webhook turned off after long failure"),
     "audit-read": N_("Audit read"),
     "access": N_("Access refused"),

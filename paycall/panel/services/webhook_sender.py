@@ -2,8 +2,9 @@
 
 Rules: the headers are those of Standard Webhooks (https://www.standardwebhooks.com): ``webhook-id`` is the same for
 every try, ``webhook-timestamp`` is the try's, ``webhook-signature`` is ``v1,`` and the base64 of an HMAC-SHA256 over
-``id.timestamp.body``. Any 2xx takes it; 410 ends the webhook. What is due is in the database, so a restart forgets
-nothing; a delivery may come twice, never under two ids. Each webhook has its own worker: a slow one delays nobody.
+``id.timestamp.body``, one after the other where two secrets are good. Any 2xx takes it; 410 ends the webhook. What is
+due is in the database, so a restart forgets nothing; a delivery may come twice, never under two ids. Each webhook has
+its own worker: a slow one delays nobody.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from datetime import timedelta
 
 import httpx
 import structlog
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -65,7 +66,7 @@ def places_of(context: Context) -> Places:
 class _Order:
     id: str
     url: str
-    secret_sealed: str
+    secrets_sealed: tuple[str, ...]
     body: bytes
 
 
@@ -133,14 +134,21 @@ class WebhookSender:
         if found is None:
             return None
         delivery, webhook = found
-        return _Order(delivery.id, webhook.url, webhook.secret_sealed, delivery.body.encode())
+        return _Order(delivery.id, webhook.url, self._secrets(webhook), delivery.body.encode())
+
+    def _secrets(self, webhook: WebhookRow) -> tuple[str, ...]:
+        """What signs now: the secret, and the one before it until the receiver has changed over."""
+        former, until = webhook.former_secret_sealed, webhook.former_secret_until
+        if former is None or until is None or until <= self._context.now():
+            return (webhook.secret_sealed,)
+        return (webhook.secret_sealed, former)
 
     async def _send(
         self, client: httpx.AsyncClient, webhook_id: str, order: _Order
     ) -> tuple[int | None, str | None]:
         """The answer's status, or why there was none."""
         timestamp = int(self._context.now().timestamp())
-        secret = self._context.sealer.open(order.secret_sealed, webhook_id)
+        secrets_now = [self._context.sealer.open(sealed, webhook_id) for sealed in order.secrets_sealed]
         try:
             target = await find_target(order.url, places_of(self._context))
             headers = {
@@ -149,7 +157,9 @@ class WebhookSender:
                 "user-agent": "paycall",
                 "webhook-id": order.id,
                 "webhook-timestamp": str(timestamp),
-                "webhook-signature": sign(secret, order.id, timestamp, order.body),
+                "webhook-signature": " ".join(
+                    sign(secret, order.id, timestamp, order.body) for secret in secrets_now
+                ),
             }
             async with (
                 asyncio.timeout(_ANSWER_S),
@@ -188,7 +198,11 @@ class WebhookSender:
             note(session, now, PANEL, "webhook-disabled", target=webhook.id, result="failing")
 
     def _tidy(self, session: Session) -> None:
-        """Forget what is long over."""
+        """Forget what is long over, and secrets that sign no more."""
+        over = WebhookRow.former_secret_until <= self._context.now()
+        session.execute(
+            update(WebhookRow).where(over).values(former_secret_sealed=None, former_secret_until=None)
+        )
         session.execute(
             delete(DeliveryRow).where(
                 DeliveryRow.state != "pending", DeliveryRow.created_at < self._context.now() - _KEEP

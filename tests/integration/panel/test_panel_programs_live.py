@@ -224,3 +224,59 @@ def test_over_tls_the_name_is_checked_although_the_address_is_dialled(
 
 def _tried(boss: httpx.Client, path: str) -> Callable[[], bool]:
     return lambda: bool(boss.get(f"{path}/deliveries").json()["deliveries"][0]["tries"])
+
+
+def test_a_new_secret_signs_beside_the_former_one_until_the_receiver_has_changed_over(
+    server: PanelServer, boss: httpx.Client, receiver: Receiver
+) -> None:
+    made = _subscribe(boss, receiver.url, "payment.*")
+    path = f"/webhook-subscriptions/{made['webhook']['id']}"
+
+    def secrets_that_fit(*known: str) -> list[bool]:
+        count = len(receiver.got)
+        boss.post(f"{path}/test")
+        until(lambda: len(receiver.got) > count, 10, "test event")
+        now_s = server.world.clock.now().timestamp()
+        fits = []
+        for secret in known:
+            try:
+                example.verify_webhook(secret, *receiver.got[-1], now_s=now_s)
+                fits.append(True)
+            except ValueError:
+                fits.append(False)
+        return fits
+
+    first = made["secret"]
+    rolled = boss.post(f"{path}/secret", json={"grace_hours": 2})
+    assert rolled.status_code == 200 and rolled.json()["webhook"]["former_secret_until"]
+    second = rolled.json()["secret"]
+    assert secrets_that_fit(first, second) == [True, True]
+    server.world.clock.advance(hours=2, seconds=1)
+    assert boss.post("/session", json={"name": "boss", "password": PASSWORD}).status_code == 200
+    assert secrets_that_fit(first, second) == [False, True]
+    third = boss.post(f"{path}/secret", json={"grace_hours": 0}).json()["secret"]  # it has leaked
+    assert secrets_that_fit(second, third) == [False, True]
+    assert boss.post(f"{path}/secret", json={"grace_hours": 169}).status_code == 422
+
+
+def test_a_delivery_is_sent_again_by_hand_under_its_id(boss: httpx.Client, receiver: Receiver) -> None:
+    made = _subscribe(boss, receiver.url, "payment.*")
+    path = f"/webhook-subscriptions/{made['webhook']['id']}"
+    receiver.answers = [500]
+    delivery = boss.post(f"{path}/test").json()
+
+    def listed(state: str) -> list[dict[str, Any]]:
+        return list(boss.get(f"{path}/deliveries?state={state}").json()["deliveries"])
+
+    until(lambda: listed("pending")[0]["tries"] == 1, 10, "first try")
+    assert boss.post(f"{path}/deliveries/{delivery['id']}/resend").status_code == 202
+    until(lambda: listed("delivered"), 10, "second try")
+    assert listed("pending") == listed("failed") == []
+    assert boss.post(f"{path}/deliveries/{delivery['id']}/resend").status_code == 202  # it was lost there
+    until(lambda: len(receiver.got) == 3, 10, "third")
+    assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
+    other = _subscribe(boss, receiver.url, "call.*")["webhook"]["id"]
+    wrong = boss.post(f"/webhook-subscriptions/{other}/deliveries/{delivery['id']}/resend")
+    assert wrong.status_code == 404
+    boss.patch(path, json={"enabled": False})
+    assert boss.post(f"{path}/deliveries/{delivery['id']}/resend").status_code == 409

@@ -161,6 +161,7 @@ function open(button) {
   if (dialog.id === "payment-dialog") openPaymentDialog(dialog, button);
   if (dialog.id === "customer-dialog") openCustomerDialog(dialog, button);
   if (dialog.querySelector("[data-money-form]")) openMoneyDialog(dialog, button);
+  if (dialog.id === "roll-dialog") dialog.querySelector("form").action = button.dataset.action;
   dialog.showModal();
 }
 
