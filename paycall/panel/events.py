@@ -45,7 +45,6 @@ class CallEvents:
         self._linking = linking
         self._calls = calls
         self._captures = captures
-        self._owners: dict[str, str | None] = {}  # a cache: emptied when a call may have changed hands
 
     async def handle(self, sender_id: str, event: m.Event) -> None:
         """Take one event."""
@@ -81,13 +80,10 @@ class CallEvents:
             case m.CellLost():
                 await self._calls.cell_lost(event)
             case m.CallTransferred():
-                self._owners.clear()
                 await self._calls.transferred(event)
             case m.OperatorNamed():
-                self._owners.clear()
                 await self._calls.operator_named(event.call_id, event.operator)
             case m.LinkCodeKeyed():
-                self._owners.clear()
                 await self._linking.keyed(event)
             case m.CellStarted() | m.CommandDone() | m.CommandRefused():
                 pass  # the hub's and the node's own business
@@ -99,17 +95,17 @@ class CallEvents:
         if field is not None:
             item = live.of(field)
             data.update(field=field.value, digits=item.digits, brand=live.brand)
-        self._context.stream.publish(name, data, self._owners.get(live.payment_id))
+        self._context.stream.publish(name, data, self._context.capture_owners.get(live.payment_id))
 
     async def _open(self, call_id: str, payment_id: str) -> LiveCapture | None:
         """The live capture, or None if there is no such payment."""
         live = self._context.live.get(payment_id)
-        if live is not None and payment_id in self._owners:
+        if live is not None and payment_id in self._context.capture_owners:
             return live
         found = await self._context.read(lambda session: _owner(session, payment_id))
         if found is None:
             return None
-        self._owners[payment_id] = found[0]
+        self._context.capture_owners[payment_id] = found[0]
         return self._context.live.open(call_id, payment_id)
 
     async def _progress(self, event: m.FieldProgress) -> None:
@@ -235,7 +231,7 @@ class CallEvents:
         await self._context.write(record)
         self._context.live.close(event.payment_id)
         self._publish("capture.ended", live, None, error=error)
-        self._owners.pop(event.payment_id, None)
+        self._context.capture_owners.pop(event.payment_id, None)
 
     async def _read_card_first(self, payment_id: str) -> None:
         """Brand, last four and the code's time are to be there when the operator may charge.

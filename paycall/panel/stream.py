@@ -35,7 +35,8 @@ def _pause_s() -> float:
 
 @dataclass(frozen=True)
 class StreamEvent:
-    """One event. ``owner_id`` is the operator whose it is, None where every signed-in person may see it.
+    """One event. ``owner_id`` is the operator whose it is; None where nobody has the call yet, or a program began
+    the payment.
 
     ``heard_at_s`` is when the panel heard of it (monotonic), where a cell told.
     """
@@ -50,7 +51,7 @@ class StreamEvent:
 
 @dataclass(frozen=True)
 class Viewer:
-    """Who follows: an operator's own events and the common ones, or everybody's."""
+    """Who follows: an operator's own events and those of calls that nobody has, or everybody's."""
 
     operator_id: str
     sees_all: bool
@@ -58,10 +59,11 @@ class Viewer:
     sees_payments: bool = True
 
     def may_see(self, event: StreamEvent) -> bool:
-        """Whether the event is this viewer's to see."""
-        if not self.sees_payments and not event.name.startswith("call."):
+        """Whether the event is this viewer's to see, as ``services.visibility`` has it."""
+        of_a_call = event.name.startswith("call.")
+        if not self.sees_payments and not of_a_call:
             return False
-        return self.sees_all or event.owner_id is None or event.owner_id == self.operator_id
+        return self.sees_all or event.owner_id == self.operator_id or (event.owner_id is None and of_a_call)
 
 
 class EventStream:

@@ -35,6 +35,7 @@ from paycall.domain.payment import FINAL_FOR_CAPTURE, PaymentEvent, PaymentState
 from paycall.domain.ports import CaptureRules
 from paycall.panel.roles import Principal
 from paycall.panel.services.context import Context
+from paycall.panel.services.owners import hand_over, show_change_of_owner
 from paycall.panel.services.records import (
     call_of,
     in_order,
@@ -103,12 +104,15 @@ class CaptureService:
         _check_sequence([*new.fields], stored=())
         insert = partial(self._insert, call_id=call_id, new=new, key=key, principal=principal)
         try:
-            payment_id, fresh = await self._context.write(insert)
+            payment_id, fresh, claimed = await self._context.write(insert)
         except IntegrityError:  # the same key at the same moment: the other request was first
-            payment_id, fresh = await self._context.write(insert)
+            payment_id, fresh, claimed = await self._context.write(insert)
         if not fresh:
             return payment_id, False
-        await self._context.show_call(call_id, "call.claimed")
+        if claimed:
+            await show_change_of_owner(self._context, call_id, "call.claimed", None)
+        else:
+            await self._context.show_call(call_id, "call.claimed")
         await self._context.show_payment(payment_id)
         try:
             await self._command(payment_id, call_id, in_order([*new.fields]), new.caller_language)
@@ -119,18 +123,20 @@ class CaptureService:
 
     def _insert(
         self, session: Session, call_id: str, new: NewPayment, key: str, principal: Principal
-    ) -> tuple[str, bool]:
+    ) -> tuple[str, bool, bool]:
+        """The payment's id, whether it is new, and whether the call became this operator's with it."""
         used = session.get(IdempotencyRow, (principal.id, key))
         if used is not None:
             if used.request_hash != new.digest(call_id):
                 raise KeyReusedError
-            return used.payment_id, False
+            return used.payment_id, False, False
         call = call_for(session, call_id, principal, for_change=True)
         if call.state != CallState.CONNECTED.value:
             raise StateError("the call is not connected")
         now = self._context.now()
-        if call.operator_id is None:
-            call.operator_id = principal.operator_id
+        claimed = False
+        if call.operator_id is None and principal.operator_id is not None:
+            claimed = hand_over(session, call, principal.operator_id, now)  # with what a program began on it
         row = PaymentRow(
             id=new_id("pay"),
             call_id=call_id,
@@ -160,7 +166,7 @@ class CaptureService:
                 created_at=now,
             )
         )
-        return row.id, True
+        return row.id, True, claimed
 
     async def take(self, payment_id: str, fields: Sequence[Field], principal: Principal) -> None:
         """Ask the caller for these fields (again); the others are kept."""

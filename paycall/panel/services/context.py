@@ -36,6 +36,8 @@ class Context:
     sealer: Sealer
     metrics: PanelMetrics
     deliveries_written: asyncio.Event = field(default_factory=asyncio.Event)
+    # Whose the open captures are: a cache, emptied when a call has changed hands.
+    capture_owners: dict[str, str | None] = field(default_factory=dict)
 
     def now(self) -> datetime:
         """The present moment."""

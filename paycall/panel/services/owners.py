@@ -62,6 +62,7 @@ def hand_over(session: Session, call: CallRow, operator_id: str, now: datetime) 
 
 async def show_change_of_owner(context: Context, call_id: str, name: str, former: str | None) -> None:
     """Publish a call that is another operator's now; to those who could see it, that it is taken."""
+    context.capture_owners.clear()
     context.stream.publish("call.claimed", {"call_id": call_id}, former)
     await context.show_call(call_id, name)
 

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from paycall.domain.errors import StateError
 from paycall.panel.rate_limit import RateLimit
 from paycall.panel.roles import PERMISSIONS, SCOPES, Role
 from paycall.panel.services.webhook_address import Places, WebhookUrlError, check_url, find_target
@@ -161,6 +162,52 @@ def test_the_events_of_a_key_are_those_of_its_scopes_and_end_with_it(
         assert await kinds(world, boss, before, "calls:read") == {"call"}
         everything = await kinds(world, boss, before, "calls:read", "payments:read")
         assert everything == {"call", "capture", "payment"}
+
+    run(scenario)
+
+
+def test_a_program_s_payment_is_nobody_else_s_until_the_call_is_taken(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("paycall.panel.stream.HEARTBEAT_S", 0.1)
+
+    async def heard(world: PanelWorld, person: httpx.AsyncClient) -> str:
+        """All events since the panel's start, for somebody who is signed out while following."""
+
+        async def sign_out() -> None:
+            await asyncio.sleep(0.2)
+            await person.delete("/api/v1/session")
+
+        stream = world.app.state.context.stream
+        _, events = await asyncio.gather(sign_out(), person.get(f"/api/v1/events?after={stream.epoch}-0"))
+        return events.text
+
+    async def scenario(world: PanelWorld) -> None:
+        boss = await _boss(world)
+        world.add("olga")
+        anna, olga = await world.signed_in("anna"), await world.signed_in("olga")
+        program = await _program(world, boss, "payments:write")
+        call_id = await world.cell.call_in()
+        theirs = (await new_payment(program, call_id, reference="theirs"))["id"]
+        await world.cell.key(call_id, APPROVED)
+        assert (await olga.get(f"/api/v1/payments/{theirs}")).status_code == 404
+        told = await heard(world, olga)
+        assert "call.arrived" in told and "payment." not in told and "capture." not in told
+        assert theirs in await heard(world, boss)
+
+        world.cell.refuse = StateError("another payment is being taken")
+        second = await anna.post(
+            f"/api/v1/calls/{call_id}/payments",
+            json={"amount_minor": 5, "currency": "EUR"},
+            headers={"idempotency-key": "b"},
+        )
+        assert second.status_code == 409
+        world.cell.refuse = None
+        await world.cell.key(call_id, "1230", "123")
+        taken = await until(anna, theirs, "ready")
+        assert taken["operator_id"] == (await anna.get("/api/v1/session")).json()["operator"]["id"]
+        told = await heard(world, anna)
+        assert "event: call.claimed" in told and "event: capture.completed" in told
 
     run(scenario)
 
