@@ -81,6 +81,7 @@ def no_report(mode: str, error: str) -> dict[str, Any]:
         "searched": None,
         "timings_ms": None,
         "holds": False,
+        "fails": None,
         "error": error,
     }
 
@@ -152,6 +153,7 @@ def make_report(record: Record, search: Search) -> Report:
     }
     checks = _checks(record, search, outcomes, agent, caller, captured)
     data["holds"] = all(check.holds for check in checks)
+    data["fails"] = {check.claim: check.detail for check in checks if not check.holds}
     return Report(data, checks, sorted(search.findings, key=lambda finding: finding.place))
 
 
