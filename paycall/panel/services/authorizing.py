@@ -104,9 +104,9 @@ class AuthorizationService:
     ) -> _Begun:
         row = payment_for(session, payment_id, principal, for_change=True)
         previous = latest_attempt(session, payment_id)
-        if row.token is None or not may_authorize(row, previous):
-            raise StateError("the card is not ready to be charged")
         now = self._context.now()
+        if row.token is None or not may_authorize(row, previous, call_of(session, row), now):
+            raise StateError("the card is not ready to be charged")
         if not confirm_duplicate and self._charged_before(session, row):
             raise PossibleDuplicateError
         attempt = AttemptRow(

@@ -1,12 +1,14 @@
 """What happens by the clock, and what a restart interrupted.
 
-Every second: calls whose cell is gone, security codes whose five minutes are over, late approvals that nobody kept, delayed settlements.
+Every second: calls whose cell is gone, security codes whose five minutes are over, cards whose caller has hung up as
+long ago, late approvals that nobody kept, delayed settlements.
 At the start: attempts and operations that were under way are asked for again, under their old ids.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 
 import structlog
@@ -14,15 +16,14 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from paycall.domain.errors import StateError
-from paycall.domain.payment import PaymentState
+from paycall.domain.payment import PaymentEvent, PaymentState
 from paycall.panel.services.authorizing import AuthorizationService, expire_code
 from paycall.panel.services.calls import CallService
 from paycall.panel.services.captures import CaptureService
 from paycall.panel.services.context import Context
 from paycall.panel.services.operations import OperationService
-from paycall.panel.services.records import payment_for_change
-from paycall.store.tables import AttemptRow, IdempotencyRow, OperationRow, PaymentRow
+from paycall.panel.services.records import AFTER_CALL, call_of, move, payment_for_change
+from paycall.store.tables import AttemptRow, CallRow, IdempotencyRow, OperationRow, PaymentRow
 
 _log = structlog.get_logger(__name__)
 _ROUND_S = 1.0
@@ -76,36 +77,44 @@ class Caretaker:
             self._tidy_at_s = None
             await self.tidy()
         await self._calls.end_orphans()
-        expired, unkept, due = await self._context.read(self._due)
+        expired, left, unkept, due = await self._context.read(self._due)
         for payment_id in expired:
-            await self._expire(payment_id)
+            await self._close(payment_id, lambda session, row: expire_code(session, row, self._context))
+        for payment_id in left:
+            await self._close(payment_id, self._give_up)
         for payment_id in unkept:
             await self._operations.void_by_itself(payment_id)
         for payment_id in due:
             await self._operations.settle_by_itself(payment_id)
 
-    def _due(self, session: Session) -> tuple[list[str], list[str], list[str]]:
+    def _due(self, session: Session) -> tuple[list[str], list[str], list[str], list[str]]:
         now = self._context.now()
-        expired = session.scalars(
-            select(PaymentRow.id).where(
-                PaymentRow.state == PaymentState.READY.value, PaymentRow.code_expires_at <= now
-            )
+        ready = select(PaymentRow.id).where(PaymentRow.state == PaymentState.READY.value)
+        expired = session.scalars(ready.where(PaymentRow.code_expires_at <= now)).all()
+        left = session.scalars(
+            ready.join(CallRow, CallRow.id == PaymentRow.call_id).where(CallRow.ended_at <= now - AFTER_CALL)
         ).all()
         approved = select(PaymentRow.id).where(PaymentRow.state == PaymentState.APPROVED.value)
         unkept = session.scalars(approved.where(PaymentRow.decision_deadline <= now)).all()
         due = session.scalars(approved.where(PaymentRow.settle_at <= now)).all()
-        return [*expired], [*unkept], [*due]
+        return [*expired], [*left], [*unkept], [*due]
 
-    async def _expire(self, payment_id: str) -> None:
-        def expire(session: Session) -> str | None:
+    def _give_up(self, session: Session, row: PaymentRow) -> None:
+        """The caller hung up and the card was not charged: it is not kept for anybody's later idea."""
+        move(session, row, PaymentEvent.CANCELLED, self._context.now(),
+             detail={"error": call_of(session, row).end_reason})  # fmt: skip
+
+    async def _close(self, payment_id: str, change: Callable[[Session, PaymentRow], None]) -> None:
+        """Change a payment that is ready, unless it was charged in this very moment."""
+
+        def work(session: Session) -> str | None:
             row = payment_for_change(session, payment_id)
-            try:
-                expire_code(session, row, self._context)
-            except StateError:  # it was charged in this very moment
+            if row.state != PaymentState.READY.value:
                 return None
+            change(session, row)
             return row.state
 
-        state = await self._context.write(expire)
+        state = await self._context.write(work)
         if state is not None:
             await self._context.show_payment(payment_id)
         if state == PaymentState.CANCELLED.value:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
@@ -20,6 +20,8 @@ from paycall.store.tables import AttemptRow, CallRow, PaymentRow, StoryRow
 _OF_THE_CALLER = ("field_stored", "field_failed", "capture_completed", "code_expired")
 # On these, the caller can't be asked for keys any more when the call is over.
 ENDS_WITH_ITS_CALL = (PaymentState.CREATED.value, PaymentState.CAPTURING.value)
+# So long after the caller hung up a card may still be charged, as long as a security code would live.
+AFTER_CALL = timedelta(minutes=5)
 # An operator who has one of these open is in the middle of a payment.
 IN_THE_MIDDLE = tuple(
     state.value
@@ -53,6 +55,11 @@ def call_of(session: Session, row: PaymentRow) -> CallRow:
     if call is None:
         raise NotFoundError
     return call
+
+
+def caller_is_gone(call: CallRow, now: datetime) -> bool:
+    """Whether the call has been over for so long that nothing new may be charged."""
+    return call.ended_at is not None and call.ended_at <= now - AFTER_CALL
 
 
 def move(

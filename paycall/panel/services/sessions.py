@@ -2,7 +2,7 @@
 
 Rules: the cookie is random and the database has only its hash. A sign-in always makes a new session (no
 fixation). Idle for 15 minutes ends it, but not in the middle of a payment. Following the event stream is not
-activity: a forgotten page does not keep anybody signed in.
+activity: a forgotten page does not keep anybody signed in, nor does a payment whose caller has gone.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import hashlib
 import secrets
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from paycall.panel.roles import PERMISSIONS, Principal, Role
-from paycall.panel.services.records import IN_THE_MIDDLE
-from paycall.store.tables import OperatorRow, PaymentRow, SessionRow
+from paycall.panel.services.records import AFTER_CALL, IN_THE_MIDDLE
+from paycall.store.tables import CallRow, OperatorRow, PaymentRow, SessionRow
 
 COOKIE = "paycall_session"
 _LONGEST = timedelta(hours=12)
@@ -64,7 +64,7 @@ def find_principal(
     row, operator = found
     if operator.locked or row.created_at < now - _LONGEST:
         return None
-    if row.last_seen_at < now - idle and not _in_the_middle(session, operator.id):
+    if row.last_seen_at < now - idle and not _in_the_middle(session, operator.id, now):
         return None
     return principal_of(
         operator, token_hash, second_factor, row.method
@@ -102,11 +102,16 @@ def touch(session: Session, token_hash: str, now: datetime) -> None:
     session.execute(update(SessionRow).where(SessionRow.token_hash == token_hash).values(last_seen_at=now))
 
 
-def _in_the_middle(session: Session, operator_id: str) -> bool:
+def _in_the_middle(session: Session, operator_id: str, now: datetime) -> bool:
     return (
         session.scalars(
             select(PaymentRow.id)
-            .where(PaymentRow.operator_id == operator_id, PaymentRow.state.in_(IN_THE_MIDDLE))
+            .join(CallRow, CallRow.id == PaymentRow.call_id)
+            .where(
+                PaymentRow.operator_id == operator_id,
+                PaymentRow.state.in_(IN_THE_MIDDLE),
+                or_(CallRow.ended_at.is_(None), CallRow.ended_at > now - AFTER_CALL),
+            )
             .limit(1)
         ).first()
         is not None

@@ -17,7 +17,7 @@ from paycall.domain.declines import NextStep, Retry, decline_from_json
 from paycall.domain.fields import Field
 from paycall.domain.payment import PaymentEvent, PaymentState, allows
 from paycall.panel.live import LiveCapture, field_view
-from paycall.panel.services.records import in_order, missing_fields
+from paycall.panel.services.records import caller_is_gone, in_order, missing_fields
 from paycall.store.tables import AttemptRow, CallRow, CustomerRow, OperationRow, OperatorRow, PaymentRow
 
 # In place of an error, of an attempt or operation that nobody but people can find out.
@@ -84,7 +84,9 @@ def payment_view(
     code_left = None
     if row.code_expires_at is not None and _CODE in row.stored:
         code_left = round(max(0.0, (row.code_expires_at - now).total_seconds()), 1)
+    latest = attempts[-1] if attempts else None
     retry = _retry(row.card_retry, now)
+    chargeable = may_authorize(row, latest, call, now) and (retry is None or retry["allowed"])
     card = {"brand": row.brand, "last4": row.last4, "expiry": row.expiry} if row.last4 else None
     return {
         "id": row.id,
@@ -111,11 +113,11 @@ def payment_view(
         "operations": [_operation_view(operation) for operation in operations],
         "settled_minor": row.settled_minor,
         "refunded_minor": row.refunded_minor,
-        "settles_part": bool(attempts) and attempts[-1].settles_part,
+        "settles_part": latest is not None and latest.settles_part,
         "decision_deadline": _time(row.decision_deadline),
-        "actions": actions(row, attempts[-1] if attempts else None, call_open, retry),
+        "actions": actions(row, call_open, chargeable),
         "needs_review": _needs_review(attempts, operations),
-        "next_steps": next_steps(row, attempts[-1] if attempts else None, call_open, retry),
+        "next_steps": next_steps(row, latest, call_open, chargeable, retry),
         "created_at": _time(row.created_at),
         "updated_at": _time(row.updated_at),
     }
@@ -175,8 +177,10 @@ def fields_to_take(row: PaymentRow, wanted: list[str]) -> list[str]:
     return in_order(fields)
 
 
-def may_authorize(row: PaymentRow, attempt: AttemptRow | None) -> bool:
-    """Whether the card as it is in the vault may be charged now."""
+def may_authorize(row: PaymentRow, attempt: AttemptRow | None, call: CallRow | None, now: datetime) -> bool:
+    """Whether the card as it is in the vault may be charged now: not long after the caller hung up."""
+    if call is None or caller_is_gone(call, now):
+        return False
     if row.state == PaymentState.READY.value:
         return True
     if row.state != PaymentState.DECLINED.value or attempt is None or attempt.decline is None:
@@ -191,15 +195,13 @@ def _retry(kept: dict[str, Any] | None, now: datetime) -> dict[str, Any] | None:
     return {**kept, "allowed": datetime.fromisoformat(kept["again_at"]) <= now}
 
 
-def actions(
-    row: PaymentRow, attempt: AttemptRow | None, call_open: bool, retry: dict[str, Any] | None = None
-) -> list[str]:
+def actions(row: PaymentRow, call_open: bool, chargeable: bool) -> list[str]:
     """The API's calls that make sense in this state."""
     state = PaymentState(row.state)
     found = []
     if call_open and allows(state, PaymentEvent.CAPTURE_STARTED):
         found.append("capture")
-    if may_authorize(row, attempt) and (retry is None or retry["allowed"]):
+    if chargeable:
         found.append("authorize")
     for name, event in (
         ("cancel", PaymentEvent.CANCELLED),
@@ -213,7 +215,11 @@ def actions(
 
 
 def next_steps(
-    row: PaymentRow, attempt: AttemptRow | None, call_open: bool, retry: dict[str, Any] | None = None
+    row: PaymentRow,
+    attempt: AttemptRow | None,
+    call_open: bool,
+    chargeable: bool,
+    retry: dict[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """After a decline: the steps that it and the card's network allow, each with the fields that it takes."""
     if row.state != PaymentState.DECLINED.value or attempt is None or attempt.decline is None:
@@ -228,7 +234,8 @@ def next_steps(
             fields = fields_to_take(row, _STEP_FIELDS[step])
         else:
             fields = []
-        if call_open or not fields:
+        possible = call_open if fields else chargeable or step is not NextStep.RETRY
+        if possible:
             steps.append({"step": step.value, "fields": fields})
     return steps
 

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from paycall.panel.services.accounts import WeakPasswordError, check_password_rules, set_password
 from paycall.store.database import writing
 from paycall.store.tables import AUDIT, OperatorRow, SessionRow
-from tests.fakes.panel_world import APPROVED, PASSWORD, PanelWorld, new_payment
+from tests.fakes.panel_world import APPROVED, NO_ANSWER, PASSWORD, PanelWorld, charge, new_payment, until
 
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 Run = Callable[..., None]
@@ -99,6 +99,34 @@ def test_idle_ends_the_session_but_not_in_the_middle_of_a_payment(run: Run) -> N
         assert (await anna.get("/api/v1/session")).status_code == 200
         world.clock.advance(minutes=16)
         assert (await anna.get("/api/v1/session")).status_code == 401
+
+    run(scenario)
+
+
+def test_a_payment_whose_caller_has_gone_keeps_nobody_signed_in_and_is_not_charged_any_more(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        fields = ["payment-card-number", "expiration-date"]
+        call_id = await world.cell.call_in()
+        ready = (await new_payment(anna, call_id, fields=fields))["id"]
+        await world.cell.key(call_id, APPROVED, "1230")
+        await until(anna, ready, "ready")
+        other = await world.cell.call_in()
+        unknown = (await new_payment(anna, other, fields=fields))["id"]
+        await world.cell.key(other, NO_ANSWER, "1230")
+        await until(anna, unknown, "ready")
+        await charge(anna, unknown, "unknown")
+        for call in (call_id, other):
+            await world.cell.end(call)
+        world.clock.advance(minutes=4)
+        assert "authorize" in (await until(anna, ready, "ready"))["actions"]
+        world.clock.advance(minutes=2)
+        assert (await anna.post(f"/api/v1/payments/{ready}/authorize")).status_code == 409
+        await until(anna, ready, "cancelled")
+        while ready not in world.vault.dropped:
+            await asyncio.sleep(0.02)
+        world.clock.advance(minutes=16)
+        assert (await anna.get(f"/api/v1/payments/{unknown}")).status_code == 401
 
     run(scenario)
 
