@@ -6,45 +6,41 @@ only goes to the screen). The same event may come twice.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from dataclasses import asdict
-from datetime import timedelta
-from functools import partial
 from typing import Any
 
-import structlog
 from sqlalchemy.orm import Session
 
 from paycall.control import messages as m
-from paycall.domain.authorization import CardSummary
-from paycall.domain.errors import VaultError
 from paycall.domain.fields import Field
 from paycall.domain.payment import FINAL_FOR_CAPTURE, PaymentEvent, PaymentState
 from paycall.panel.live import LiveCapture
-from paycall.panel.services.authorizing import expire_code
 from paycall.panel.services.calls import CallService
 from paycall.panel.services.captures import CaptureService, capture_may_start
+from paycall.panel.services.cards import CardService, forget_summary
 from paycall.panel.services.context import Context
 from paycall.panel.services.linking import LinkingService
 from paycall.panel.services.records import in_order, missing_fields, move, payment_for_change, tell
 from paycall.store.tables import PaymentRow
 
-_log = structlog.get_logger(__name__)
 _CODE = Field.SECURITY_CODE
-_CARD_WAIT_S = 0.5
 
 
 class CallEvents:
     """Turns what cells say into records and into events for the screens."""
 
     def __init__(
-        self, context: Context, calls: CallService, captures: CaptureService, linking: LinkingService
+        self,
+        context: Context,
+        calls: CallService,
+        captures: CaptureService,
+        cards: CardService,
+        linking: LinkingService,
     ) -> None:
         self._context = context
         self._linking = linking
         self._calls = calls
         self._captures = captures
+        self._cards = cards
 
     async def handle(self, sender_id: str, event: m.Event) -> None:
         """Take one event."""
@@ -163,6 +159,7 @@ class CallEvents:
             if event.field is Field.CARD_NUMBER:
                 stored = [name for name in stored if name != _CODE.value]  # the vault forgot it with the card
             row.token = event.token
+            forget_summary(row, event.field)
             row.stored = in_order(stored)
             tell(session, row, "field_stored", self._context.now(), detail={"field": event.field.value})
 
@@ -172,7 +169,7 @@ class CallEvents:
         if live.collecting is event.field:
             live.collecting = None
         self._publish("capture.stored", live, event.field)
-        self._context.tasks.start(self._read_card(event.payment_id), f"card:{event.payment_id}")
+        self._cards.read_soon(event.payment_id)
 
     async def _field_failed(self, event: m.FieldFailed) -> None:
         live = await self._open(event.call_id, event.payment_id)
@@ -204,11 +201,11 @@ class CallEvents:
         if live is None:
             return
         live.collecting = None
-        await self._read_card_first(event.payment_id)
+        await self._cards.read_first(event.payment_id)
         if await self._context.write(lambda session: self._complete(session, event.payment_id, event.token)):
             await self._context.show_payment(event.payment_id)
         self._publish("capture.completed", live, None)
-        self._context.tasks.start(self._read_card(event.payment_id), f"card:{event.payment_id}")
+        self._cards.read_soon(event.payment_id)
 
     def _complete(self, session: Session, payment_id: str, token: str) -> bool:
         row = payment_for_change(session, payment_id)
@@ -232,51 +229,6 @@ class CallEvents:
         self._context.live.close(event.payment_id)
         self._publish("capture.ended", live, None, error=error)
         self._context.capture_owners.pop(event.payment_id, None)
-
-    async def _read_card_first(self, payment_id: str) -> None:
-        """Brand, last four and the code's time are to be there when the operator may charge.
-
-        A vault that does not answer does not hold the call's events up: the summary is then read later.
-        """
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CARD_WAIT_S):
-                await self._read_card(payment_id, show=False)
-
-    async def _read_card(self, payment_id: str, *, show: bool = True) -> None:
-        """Ask the vault for brand, last four and the code's time, and show them."""
-        for pause_s in (0.0, 0.0, 0.3, 1.0, 2.0, 5.0):
-            await asyncio.sleep(pause_s)
-            before = await self._context.read(lambda session: _captured(session, payment_id))
-            try:
-                card = await self._context.deps.vault.card(payment_id)
-            except VaultError:
-                continue
-            # A summary that was overtaken by the next field is worth nothing: ask again.
-            if card is None or await self._context.write(
-                partial(self._record_card, payment_id=payment_id, before=before, card=card)
-            ):
-                break
-        else:
-            _log.warning("card_summary_not_read", payment_id=payment_id)
-            return
-        if show:
-            await self._context.show_payment(payment_id, "payment.updated")
-
-    def _record_card(
-        self, session: Session, payment_id: str, before: tuple[str, ...], card: CardSummary
-    ) -> bool:
-        row = payment_for_change(session, payment_id)
-        if _captured(session, payment_id) != before:
-            return False
-        row.brand, row.last4, row.expiry = card.brand, card.last4, card.expiry
-        row.card_retry = asdict(card.retry) if card.retry else None
-        row.code_expires_at = None
-        if card.security_code_seconds_left is not None:
-            row.code_expires_at = self._context.now() + timedelta(seconds=card.security_code_seconds_left)
-        gone = _CODE.value in row.stored and not card.has_security_code
-        if gone and row.state == PaymentState.READY.value:
-            expire_code(session, row, self._context)
-        return True
 
     # ---- after a reconnect -----------------------------------------------------------------------------
 
@@ -311,10 +263,10 @@ class CallEvents:
                     move(session, row, PaymentEvent.CAPTURE_COMPLETED, self._context.now())
             return row.state
 
-        await self._read_card_first(payment_id)
+        await self._cards.read_first(payment_id)
         state = PaymentState(await self._context.write(record))
         await self._context.show_payment(payment_id)
-        self._context.tasks.start(self._read_card(payment_id), f"card:{payment_id}")
+        self._cards.read_soon(payment_id)
         if state in FINAL_FOR_CAPTURE or state is PaymentState.CANCELLED:
             self._captures.end_soon(payment_id)
 
@@ -322,9 +274,3 @@ class CallEvents:
 def _owner(session: Session, payment_id: str) -> tuple[str | None] | None:
     row = session.get(PaymentRow, payment_id)
     return None if row is None else (row.operator_id,)
-
-
-def _captured(session: Session, payment_id: str) -> tuple[str, ...]:
-    """What the vault should have of the payment's card: another value means that a field came or went."""
-    row = session.get(PaymentRow, payment_id)
-    return () if row is None else (row.state, row.token or "", *row.stored)

@@ -60,7 +60,7 @@ class _Card:
 
 
 class FakeVault:
-    """Implements ``PaymentVault``. ``down`` makes it unreachable; ``answers`` overrides an attempt's outcome."""
+    """Implements ``PaymentVault``. ``down`` makes it unreachable."""
 
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
@@ -72,6 +72,7 @@ class FakeVault:
         self.webhooks: list[tuple[dict[str, str], bytes]] = []
         self.failed_by_webhook: list[str] = []
         self.down = False
+        self.summaries_down = False
         self.lose_answers = False
         self.gate: asyncio.Event | None = None
         self.retry: CardRetry | None = None
@@ -104,6 +105,8 @@ class FakeVault:
 
     async def card(self, payment_id: str) -> CardSummary | None:
         self._check()
+        if self.summaries_down:
+            raise VaultUnavailableError
         card = self.cards.get(payment_id)
         if card is None:
             return None

@@ -16,7 +16,6 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from paycall.domain.authorization import AuthorizationRequest, AuthorizationResult, CardSummary, Outcome
-from paycall.domain.call import CallState
 from paycall.domain.declines import decline_to_json
 from paycall.domain.errors import (
     AcquirerFault,
@@ -33,6 +32,7 @@ from paycall.domain.money import Money
 from paycall.domain.payment import PaymentEvent, PaymentState, allows
 from paycall.panel.roles import Principal
 from paycall.panel.services.captures import CaptureService
+from paycall.panel.services.cards import CardService, expire_code
 from paycall.panel.services.context import Context
 from paycall.panel.services.operations import OperationService
 from paycall.panel.services.records import call_of, latest_attempt, move, payment_for_change, tell
@@ -84,8 +84,15 @@ class _Begun:
 class AuthorizationService:
     """Authorizes, and follows every attempt until its outcome is known."""
 
-    def __init__(self, context: Context, captures: CaptureService, operations: OperationService) -> None:
+    def __init__(
+        self,
+        context: Context,
+        captures: CaptureService,
+        cards: CardService,
+        operations: OperationService,
+    ) -> None:
         self._context = context
+        self._cards = cards
         self._captures = captures
         self._operations = operations
 
@@ -93,6 +100,8 @@ class AuthorizationService:
         self, payment_id: str, principal: Principal, *, confirm_duplicate: bool = False
     ) -> None:
         """Charge the captured card. Returns when the attempt is written down; the outcome follows as events."""
+        if not confirm_duplicate:
+            await self._cards.known_for(payment_id, principal)
         begun = await self._context.write(
             lambda session: self._begin(session, payment_id, principal, confirm_duplicate)
         )
@@ -293,15 +302,6 @@ class AuthorizationService:
         payment_id = await self._context.write(record)
         if payment_id is not None:
             await self._context.show_payment(payment_id)
-
-
-def expire_code(session: Session, row: PaymentRow, context: Context) -> None:
-    """The security code is gone: only it has to be keyed again."""
-    row.stored = [name for name in row.stored if name != Field.SECURITY_CODE.value]
-    row.code_expires_at = None
-    move(session, row, PaymentEvent.CODE_EXPIRED, context.now())
-    if call_of(session, row).state == CallState.ENDED.value:  # nobody is left to key it
-        move(session, row, PaymentEvent.CANCELLED, context.now())
 
 
 def _request(row: PaymentRow, attempt: AttemptRow) -> AuthorizationRequest:

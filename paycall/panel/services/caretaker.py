@@ -17,9 +17,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from paycall.domain.payment import PaymentEvent, PaymentState
-from paycall.panel.services.authorizing import AuthorizationService, expire_code
+from paycall.panel.services.authorizing import AuthorizationService
 from paycall.panel.services.calls import CallService
 from paycall.panel.services.captures import CaptureService
+from paycall.panel.services.cards import expire_code
 from paycall.panel.services.context import Context
 from paycall.panel.services.operations import OperationService
 from paycall.panel.services.records import AFTER_CALL, call_of, move, payment_for_change

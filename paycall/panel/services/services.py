@@ -11,6 +11,7 @@ from paycall.panel.events import CallEvents
 from paycall.panel.services.authorizing import AuthorizationService
 from paycall.panel.services.calls import CallService
 from paycall.panel.services.captures import CaptureService
+from paycall.panel.services.cards import CardService
 from paycall.panel.services.caretaker import Caretaker
 from paycall.panel.services.context import Context
 from paycall.panel.services.dialling import DiallingService
@@ -38,8 +39,9 @@ class Services:
 def wire(context: Context) -> Services:
     """Build the services; nothing starts yet."""
     captures = CaptureService(context)
+    cards = CardService(context)
     operations = OperationService(context, captures)
-    authorizations = AuthorizationService(context, captures, operations)
+    authorizations = AuthorizationService(context, captures, cards, operations)
     test_calls = TestCallService(context)
     calls = CallService(context, captures, test_calls)
     linking = LinkingService(context)
@@ -52,7 +54,7 @@ def wire(context: Context) -> Services:
         caretaker=Caretaker(context, calls, captures, authorizations, operations),
         linking=linking,
         dialling=DiallingService(context, calls),
-        events=CallEvents(context, calls, captures, linking),
+        events=CallEvents(context, calls, captures, cards, linking),
     )
 
 

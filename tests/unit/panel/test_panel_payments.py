@@ -281,6 +281,32 @@ def test_the_same_card_and_amount_again_asks_first(run: Run) -> None:
     run(scenario)
 
 
+def test_a_card_whose_summary_is_late_is_not_charged_twice_without_a_warning(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        _, first = await card_ready(world, anna, APPROVED)
+        await charge(anna, first["id"], "settled")
+        world.vault.summaries_down = True
+        call_id = await world.cell.call_in()
+        other = (await new_payment(anna, call_id))["id"]
+        await world.cell.key(call_id, DECLINED, "1230", "123")
+        await until(anna, other, "ready")
+        url = f"/api/v1/payments/{other}"
+        assert (await anna.post(f"{url}/authorize")).status_code == 503, "nobody knows what card it is"
+        world.vault.summaries_down = False
+        await charge(anna, other, "declined")
+        assert (await anna.get(url)).json()["card"]["last4"] == "0002"
+        world.vault.summaries_down = True
+        await anna.post(f"{url}/capture", json={"fields": ["payment-card-number"]})
+        await world.cell.key(call_id, APPROVED, "123")
+        await until(anna, other, "ready")
+        world.vault.summaries_down = False
+        answer = await anna.post(f"{url}/authorize")
+        assert (answer.status_code, answer.json()["code"]) == (409, "possible-duplicate")
+
+    run(scenario)
+
+
 def test_refunds_in_parts_and_not_more_than_was_paid(run: Run) -> None:
     async def scenario(world: PanelWorld) -> None:
         world.add("boss", Role.SUPERVISOR)
