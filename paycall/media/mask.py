@@ -23,7 +23,7 @@ from paycall.media.counts import Counts
 from paycall.media.endpoint import FRAME_MS, SipEndpoint, Timer
 from paycall.media.frames import Pcm
 from paycall.media.pipeline import OnKey, Pipeline, build_pipeline
-from paycall.media.ports import ListenPort, MaskPort
+from paycall.media.ports import ListenPort, MaskPort, destroy_later
 from paycall.media.prompt_port import PromptPort
 from paycall.media.record_port import RecordPorts
 
@@ -161,10 +161,11 @@ class CallAudio:
         for port in (self._mask_port, self._listen_port):
             if port is not None:
                 port.use(None)
-                self._endpoint.keep_for_a_while(port)
-        for other in (self._prompt_port, self._recording):
-            if other is not None:
-                self._endpoint.keep_for_a_while(other)
+                destroy_later(self._endpoint, port)
+        if self._prompt_port is not None:
+            destroy_later(self._endpoint, self._prompt_port)
+        if self._recording is not None:
+            destroy_later(self._endpoint, self._recording.heard, self._recording.said)
         self._mask_port = self._listen_port = self._prompt_port = self._recording = None
         self.state = MaskState.OFF
 

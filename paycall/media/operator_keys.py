@@ -24,6 +24,7 @@ from paycall.media.endpoint import SipEndpoint
 from paycall.media.key_port import KeyPort
 from paycall.media.legs import KeyReport, Leg
 from paycall.media.link_codes import KEY_PAUSE_S, LinkCodeKeys, LinkCodes, Taken
+from paycall.media.ports import destroy_later
 
 log = structlog.get_logger(__name__)
 
@@ -94,7 +95,7 @@ class OperatorKeys:
         self._legs = (None, None)
         self._stop()
         if self._ports is not None:
-            self._endpoint.keep_for_a_while(*self._ports)
+            destroy_later(self._endpoint, *self._ports)
             self._ports = None
 
     # ---- listening ---------------------------------------------------------------------------------------

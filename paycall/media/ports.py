@@ -1,19 +1,20 @@
 """The two bridge ports in Python: one that masks, one that listens.
 
 Rules: an exception in the audio path gives silence, never the caller's sound. A port lives as long as its call and
-a second longer (PJSIP's clock thread may still know it). The callbacks run in PJSIP's clock thread.
+a second longer, and is ended by ``destroy_later``. The callbacks run in PJSIP's clock thread.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pjsua2 as pj
 
 from dsp import ToneListener
-from paycall.media.endpoint import BRIDGE_RATE_HZ, FRAME_MS
+from paycall.media.endpoint import BRIDGE_RATE_HZ, FRAME_MS, KEEP_OBJECTS_S, SipEndpoint
 from paycall.media.frames import FrameWriter, Pcm, read_samples
 from paycall.media.guard import guarded
 from paycall.media.pipeline import Pipeline
@@ -29,6 +30,16 @@ def audio_format(frame_ms: int = FRAME_MS) -> pj.MediaFormatAudio:
     audio = pj.MediaFormatAudio()
     audio.init(pj.PJMEDIA_FORMAT_L16, BRIDGE_RATE_HZ, 1, frame_ms * 1000, 16)
     return audio
+
+
+def destroy_later(endpoint: SipEndpoint, *ports: pj.AudioMediaPort) -> None:
+    """Take ports of ours off the bridge for good, a second from now. From the SIP thread.
+
+    PJSIP's part of a port waits for a callback that is under way in the clock thread. Python's must outlast it:
+    dropped first, it would be called when half of it is gone, and that ends the process.
+    """
+    for port in ports:
+        endpoint.call_later(KEEP_OBJECTS_S, partial(pj.AudioMediaPort.__swig_destroy__, port))
 
 
 class MaskPort(pj.AudioMediaPort):  # type: ignore[misc]

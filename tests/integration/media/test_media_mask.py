@@ -84,3 +84,10 @@ def test_a_recording_follows_a_transfer_and_stays_masked(labs: dict[str, dict[st
     assert first == 0, "the first agent said nothing"
     assert second > 5000, "the second one did"
     assert result["loudest_late"] == 0, "the first agent hears nothing any more"
+
+
+def test_a_port_is_ended_while_its_callback_is_under_way() -> None:
+    lab = subprocess.run(
+        [sys.executable, "-m", "tests.phones.port_lab"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert lab.stdout.splitlines()[-1:] == ["survived"], lab.stderr[-2000:]

@@ -37,7 +37,7 @@ def test_every_call_and_capture_ends_with_a_clear_event() -> None:
         kill_in = {round((number + 0.5) * LAPS / KILLS) for number in range(KILLS)}
         idle = [open_files(pid) for pid in site.pids().values()]
         node_idle = sum(open_files(each.pid) for each in node_processes(site))
-        due = completed = 0
+        due = completed = killed = 0
         memory: dict[int, list[tuple[int, float]]] = defaultdict(list)
         for lap in range(LAPS):
             mark = len(panel.events)
@@ -57,6 +57,7 @@ def test_every_call_and_capture_ends_with_a_clear_event() -> None:
             if lap in kill_in:
                 time.sleep(rng.uniform(0.2, 1.5))
                 os.kill(rng.choice(list(site.pids().values())), signal.SIGKILL)
+                killed += 1
             time.sleep(2.4)
             for leg in phones.callers:
                 phones.silence(leg)
@@ -70,6 +71,7 @@ def test_every_call_and_capture_ends_with_a_clear_event() -> None:
             completed += len(done - lost(panel, mark))
             until(lambda: len(site.pids()) == site.settings["cells"], 5.0, "all cells back")
             time.sleep(1.0)
+            assert len(panel.of_type("node.cell-lost")) == killed  # none ends by itself
             cells = read_status(Path(site.settings["status_socket"])).cells
             assert [cell.calls for cell in cells] == [0] * len(cells)  # none is stuck
             for cell in cells:
