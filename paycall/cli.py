@@ -35,6 +35,13 @@ TOOLS: dict[str, tuple[str, str]] = {
 }
 
 
+def _config_parser() -> argparse.ArgumentParser:
+    """``--config`` alone: it may stand anywhere, before a command, behind it, behind what a command does."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", type=Path, help="settings file (default: paycall.toml, if it is there)")
+    return parser
+
+
 def _parser(called: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="paycall", description="Card payments in the middle of a phone call."
@@ -42,8 +49,12 @@ def _parser(called: str | None) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     helps = {name: text for name, (_, text) in TOOLS.items()} | PROCESSES
     for command, text in helps.items():
-        sub = commands.add_parser(command, help=text, description=text)
-        sub.add_argument("--config", type=Path, help="settings file (default: paycall.toml, if it is there)")
+        sub = commands.add_parser(
+            command,
+            help=text,
+            description=text,
+            epilog="--config FILE: settings (default: paycall.toml, if it is there)",
+        )
         if command == called and command in TOOLS:
             importlib.import_module(TOOLS[command][0]).add_arguments(sub)
         elif command == called == "media":
@@ -53,9 +64,9 @@ def _parser(called: str | None) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; gives the process's exit code (2: wrong usage or setting)."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    named, arguments = _config_parser().parse_known_args(argv)
     called = arguments[0] if arguments else None
-    args = _parser(called).parse_args(arguments)
+    args = _parser(called).parse_args(arguments, named)
     try:
         if args.command == "media" and args.action == "status":
             return int(importlib.import_module("paycall.media.status_command").run(args))

@@ -16,7 +16,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """``status`` below ``paycall media``, with its options."""
     actions = parser.add_subparsers(dest="action", metavar="[status]")
     status = actions.add_parser("status", help="the cells of this machine's node")
-    status.add_argument("--config", type=Path, default=argparse.SUPPRESS, help="settings file")
     status.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     status.add_argument("--socket", type=Path, help="the node's status socket (default: from the settings)")
 

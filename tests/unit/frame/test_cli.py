@@ -22,10 +22,23 @@ def test_a_wrong_setting_stops_the_start_and_is_named_in_one_line(
     assert "4111" not in error
 
 
-@pytest.mark.parametrize("command", [*PROCESSES, *TOOLS, "media status"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--config", "X", "keys", "status"],
+        ["keys", "--config=X", "status"],
+        ["keys", "status", "--config", "X"],
+    ],
+)
+def test_the_settings_file_is_named_anywhere(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    assert "settings file X cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [*PROCESSES, *TOOLS])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
-        main([*command.split(), "--help"])
+        main([command, "--help"])
     assert end.value.code == 0
     assert "--config" in capsys.readouterr().out
 
