@@ -167,11 +167,9 @@ class DtmfDetectorBank:
             return []
         first = windows.transform()
         down = self._symbol != _UP
-        channel = np.flatnonzero(windows.stirred(first) | down)
-        if not channel.size:
+        if not windows.fill(first, down):
             return []
-        windows.fill(first, channel)
-        suspects = Suspects(*windows.twice_possible(first, channel))
+        suspects = Suspects(*windows.twice_possible(first))
         restless = np.flatnonzero(down)
         if restless.size:
             suspects, restless = self._settle(first, suspects, restless)
@@ -180,6 +178,7 @@ class DtmfDetectorBank:
             watched = np.zeros(self.channels, dtype=bool)
             watched[restless] = watched[found.proven.channel] = True
             restless = np.flatnonzero(watched)
+            windows.fill_channels(first, watched)
         return self._follow(first, restless, found) if restless.size else []
 
     def _settle(self, first: int, suspects: Suspects, down: Indices) -> tuple[Suspects, Indices]:

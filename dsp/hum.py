@@ -53,9 +53,9 @@ def energy_without_hum(
     earlier = number - np.array(_LOOK_BACK)[:, None]
     reference = _low_energy(windows, earlier, np.broadcast_to(channel, earlier.shape))
     now = low[0] + low[1] + low[2] + low[3] + low[4]
-    steady = np.ones(number.size, dtype=bool)
-    for then in reference:
-        steady &= (5.0 * then < now * rules.MAX_HUM_CHANGE) & (now < 5.0 * then * rules.MAX_HUM_CHANGE)
-    rest = (windows.energy(judged, channel) - low) * whole
+    then = 5.0 * reference
+    still = (then < now * rules.MAX_HUM_CHANGE) & (now < then * rules.MAX_HUM_CHANGE)
+    steady = np.logical_and.reduce(still, axis=0)
+    rest = (windows.energies(number, channel) - low) * whole
     without = rest[0] + rest[1] + rest[2] + rest[3] + rest[4]
     return np.where(steady, without, np.inf)

@@ -82,7 +82,7 @@ def evidence(windows: Windows, suspects: Suspects) -> Evidence:
     if not suspects.number.size:
         return NO_EVIDENCE
     vector = windows.vectors(suspects.number - _BACK_TONES, suspects.channel, suspects.symbol)
-    relative = np.sqrt((vector[2] / vector[2].max(axis=0)).min(axis=1))
+    relative = np.sqrt(np.minimum.reduce(vector[2] / np.maximum.reduce(vector[2], axis=0), axis=1))
     steps = _sum5(relative)
     kept = np.flatnonzero(steps >= rules.MIN_TONE_STEPS)
     if not kept.size:
@@ -99,7 +99,7 @@ def evidence(windows: Windows, suspects: Suspects) -> Evidence:
         droop = droop * cosine + coefficient
     left = suspects.only(kept)
     pure = _pure(windows, left, power, relative.take(kept, axis=1) > _WHOLE, droop)
-    loudest = power.max(axis=0)
+    loudest = np.maximum.reduce(power, axis=0)
     pure &= ~_is_echo(windows, left, loudest)
     return Evidence(left.only(pure), steps[kept][pure], (loudest / droop * POWER_TO_PEAK_SQUARED)[:, pure])
 
@@ -127,7 +127,7 @@ def _pure(windows: Windows, suspects: Suspects, power: Singles, whole: Flags, dr
     number = suspects.number - _BACK
     power = _sum5(power * whole[:, None])
     alone = power >= rules.MIN_DOMINANCE * _sum5(windows.groups(number, suspects.channel) * whole[:, None])
-    energy = _sum5(windows.energy(number, suspects.channel) * whole)
+    energy = _sum5(windows.energies(suspects.number, suspects.channel) * whole)
     corrected = power / droop
     both, heard = corrected[0] + corrected[1], power[0] + power[1]
     stricter = rules.BESIDE_PENALTY * (1.0 - heard / np.maximum(both, _FLOOR))
@@ -145,7 +145,8 @@ def _pure(windows: Windows, suspects: Suspects, power: Singles, whole: Flags, dr
 def _is_echo(windows: Windows, suspects: Suspects, loudest: Singles) -> Flags:
     """Both tones are the weak repetition of a key that was just there."""
     latest = (suspects.number - SPAN - 1) | 1  # a whole window
-    before = windows.powers(latest - _BACK_ECHO, suspects.channel, suspects.symbol).max(axis=0)
+    powers = windows.powers(latest - _BACK_ECHO, suspects.channel, suspects.symbol)
+    before = np.maximum.reduce(powers, axis=0)
     weaker = loudest < rules.MAX_ECHO * before
     return np.asarray(weaker[0] & weaker[1])
 
@@ -165,7 +166,7 @@ def missing_steps(windows: Windows, first: int, channel: Indices, symbol: Indice
     """
     number = np.arange(first, windows.next)[:, None] - _BACK_LOUDEST
     power = windows.powers(number, channel, symbol)
-    amplitude = np.sqrt(power[:SPAN] / np.maximum(power.max(axis=0), _FLOOR))
+    amplitude = np.sqrt(power[:SPAN] / np.maximum(np.maximum.reduce(power, axis=0), _FLOOR))
     left = amplitude[:, 0] + amplitude[:, 1]
     bridged = np.minimum(left * np.float32(0.5 / rules.PRESENT), np.float32(1.0))
     return np.asarray(SPAN - _sum5(bridged)), np.asarray(SPAN - np.float32(0.5) * _sum5(left))

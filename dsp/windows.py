@@ -5,6 +5,8 @@ Window ``k`` ends with block ``k`` of the stream (10 ms, 80 samples) and has its
 from its start. The tones of those are computed for all channels as the sound comes in; the tones of
 the windows *between* them only for channels in which something tone-like was heard. As every sum is
 exact (see :mod:`dsp.goertzel`), when and beside whom a window is computed makes no difference.
+
+Of speech 3 % of the whole windows are possible, so 6 % of the windows between are computed of a long block.
 """
 
 from __future__ import annotations
@@ -23,10 +25,12 @@ Flags = NDArray[np.bool_]
 Singles = NDArray[np.float32]
 DEPTH: Final = 26  # windows of history that anything may ask for: 260 ms; an even number
 _BETWEEN_BACK: Final = 8  # windows before the first new one that are looked at with it
-_IN_CACHE: Final = 1024  # windows whose samples, as floats, stay in the processor's cache
+_SHORT: Final = 16  # new windows, 160 ms, of which it is quicker to compute too many than to come twice
+_IN_CACHE: Final = 2048  # windows whose samples, as floats, stay in the processor's cache
 _KEY_OF_TONES: Final = np.array([4, 1])
 TONES_OF_KEY: Final = np.array([np.arange(16) // 4, 4 + np.arange(16) % 4])
 _TWO_BLOCKS: Final = np.array([1, 0])
+_SIX_BLOCKS: Final = np.arange(6)[:, None]
 _MIN_OF_OTHER: Final = np.array(
     [[1.0 / rules.MAX_HIGH_OVER_LOW], [1.0 / rules.MAX_LOW_OVER_HIGH]], np.float32
 )
@@ -62,9 +66,9 @@ class Windows:
         parts = np.array([0, 8, 16])[:, None, None, None]
         self._vectors_of = (parts + TONES_OF_KEY) * channels
         # Of each window, whether one tone stands out in each group, the two in balance; of each between
-        # the whole ones, whether it has been computed.
+        # the whole ones, whether it is still to be computed.
         self._possible = np.zeros((self.size, channels), dtype=bool)
-        self._known = np.ones((self.size // 2, channels), dtype=bool)
+        self._unknown = np.zeros((self.size // 2, channels), dtype=bool)
         self._samples = np.zeros((self.size // 2, channels, WINDOW), dtype=np.int16)
         self._halves = self._samples.reshape(self.size // 2, channels, 2, BLOCK)
         self._taken = 0  # samples of each channel so far
@@ -109,51 +113,63 @@ class Windows:
             powers = _powers(tones[:, :16], tones[:, 16:])
             self._possible[row:stop:2] = False
             self._possible[whole] = _possible(powers)
-            self._known[steps] = False
+            self._unknown[steps] = True
             self.next += stop - row
         return first
 
-    def stirred(self, first: int) -> Flags:
-        """In which channels a window since the one before ``first`` is possible."""
-        return np.asarray(np.logical_or.reduce(self._possible[self._rows(first - 1)], axis=0))
+    def fill(self, first: int, everywhere: Flags) -> bool:
+        """Compute the windows between the whole ones, as far as anyone looks since ``first``.
 
-    def fill(self, first: int, channel: Indices) -> None:
-        """Compute the windows between the whole ones, in these channels, as far as anyone looks."""
-        rows = self._rows(first - _BETWEEN_BACK)[::2]
-        unknown = ~self._known[rows[:, None] // 2, channel]
-        if 2 * channel.size > self.channels:  # then to pick them out costs more than to compute all
-            wanted = rows[np.logical_or.reduce(unknown, axis=1)]
-            for start in range(0, wanted.size, self._in_cache):
-                self._fill_all(wanted[start : start + self._in_cache])
-            return
-        step, place = np.nonzero(unknown)
-        if not step.size:
-            return
-        row, channel = rows[step], channel[place]
+        That is all of them in the channels that ``everywhere`` marks, shape ``(channels,)``. In the others a
+        window is asked for only if one of the two whole ones before it or the one behind it is possible: those are
+        computed, or in short blocks all of such a channel.
+
+        Returns
+        -------
+        bool
+            Whether there is anything to look at.
+        """
+        rows = self._rows(first - _BETWEEN_BACK - 1)
+        whole = self._possible[rows[::2]]
+        if self.next - first <= _SHORT:
+            wanted = np.logical_or.reduce(whole[_BETWEEN_BACK // 2 :], axis=0)
+            wanted |= everywhere
+        else:
+            wanted = whole[:-1] | whole[1:]
+            wanted[:-1] |= whole[2:]
+            wanted |= everywhere
+        if not np.logical_or.reduce(wanted, axis=None):
+            return False
+        self._fill(rows[1::2] // 2, wanted)
+        return True
+
+    def fill_channels(self, first: int, channels: Flags) -> None:
+        """Compute all of them in these channels, beside which :meth:`fill` has found something."""
+        if self.next - first > _SHORT:  # else they are
+            self._fill(self._rows(first - _BETWEEN_BACK)[::2] // 2, channels)
+
+    def _fill(self, steps: Indices, wanted: Flags) -> None:
+        """Compute what is wanted and unknown of the windows between, at the start of ``steps``."""
+        step, channel = np.nonzero(self._unknown[steps] & wanted)
+        step = steps[step]
+        for start in range(0, step.size, _IN_CACHE):
+            self._compute(step[start : start + _IN_CACHE], channel[start : start + _IN_CACHE])
+
+    def _compute(self, step: Indices, channel: Indices) -> None:
+        """Compute the windows between the whole ones at the start of these steps."""
+        row = 2 * step
         samples = np.empty((1, row.size, 2, BLOCK), dtype=np.float32)
-        samples[0, :, 0] = self._halves[(row - 1) // 2, channel, 1]  # row 0 follows the last one
-        samples[0, :, 1] = self._halves[row // 2, channel, 0]
+        samples[0, :, 0] = self._halves[step - 1, channel, 1]  # row 0 follows the last one
+        samples[0, :, 1] = self._halves[step, channel, 0]
         tones = np.empty((1, 24, row.size), dtype=np.float32)
         tone_sums(samples.reshape(1, -1, WINDOW), tones[:, :16])
         powers = _powers(tones[:, :16], tones[:, 16:])
         self.tones[row, :, channel] = tones[0].T
         self._possible[row, channel] = _possible(powers)[0]
-        self._known[row // 2, channel] = True
+        self._unknown[step, channel] = False
 
-    def _fill_all(self, row: Indices) -> None:
-        """Compute these windows between the whole ones in all channels."""
-        samples = np.empty((row.size, self.channels, 2, BLOCK), dtype=np.float32)
-        samples[:, :, 0] = self._halves[(row - 1) // 2, :, 1]
-        samples[:, :, 1] = self._halves[row // 2, :, 0]
-        tones = np.empty((row.size, 24, self.channels), dtype=np.float32)
-        tone_sums(samples.reshape(row.size, self.channels, WINDOW), tones[:, :16])
-        powers = _powers(tones[:, :16], tones[:, 16:])
-        self.tones[row] = tones
-        self._possible[row] = _possible(powers)
-        self._known[row // 2] = True
-
-    def twice_possible(self, first: int, channel: Indices) -> tuple[Indices, Indices, Indices]:
-        """Where two windows running are possible, of those since ``first`` in these channels.
+    def twice_possible(self, first: int) -> tuple[Indices, Indices, Indices]:
+        """Where two windows running are possible, of those since ``first``.
 
         Returns
         -------
@@ -161,9 +177,8 @@ class Windows:
             Number of the second of the two, channel, and the key of its strongest tones. In order of time.
         """
         rows = self._rows(first - 1)
-        possible = self._possible[rows[:, None], channel]
-        step, place = np.nonzero(possible[1:] & possible[:-1])
-        channel = channel[place]
+        possible = self._possible[rows]
+        step, channel = np.nonzero(possible[1:] & possible[:-1])
         strongest = self.tones[rows[step + 1], 16:, channel].reshape(-1, 2, 4).argmax(axis=2)
         return first + step, channel, strongest @ _KEY_OF_TONES
 
@@ -197,10 +212,15 @@ class Windows:
         pairs = self._halves[(block & self._mask) >> 1, channel[..., None], block & 1]
         return np.asarray(pairs.reshape(*number.shape, WINDOW), dtype=np.float64)
 
-    def energy(self, number: Indices, channel: Indices) -> Floats:
-        """Sum of the squares of each window's samples: integers below 2**53, exact in any order."""
-        samples = self.samples(number, channel)
-        return np.asarray(np.vecdot(samples, samples))
+    def energies(self, number: Indices, channel: Indices) -> Floats:
+        """Sum of the squares of the samples of window ``number`` and of the four before, ``(n,)`` to ``(5, n)``.
+
+        Integers below 2**53, exact in any order.
+        """
+        block = number - _SIX_BLOCKS
+        samples = self._halves[(block & self._mask) >> 1, channel, block & 1].astype(np.float64)
+        blocks = np.vecdot(samples, samples)
+        return np.asarray(blocks[:-1] + blocks[1:])
 
     def _rows(self, first: int) -> Indices:
         """Rows of the windows from ``first`` to the latest."""

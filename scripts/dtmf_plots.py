@@ -35,7 +35,7 @@ def transformed(pcm: np.ndarray) -> tuple[Windows, int]:
     windows = Windows(1, pcm.size // WINDOW + 1)
     windows.take(pcm[None])
     first = windows.transform()
-    windows.fill(first, CHANNEL)
+    windows.fill(first, np.array([True]))
     return windows, first
 
 
@@ -160,12 +160,13 @@ def talk_off() -> None:
         found = []
         for pcm in audio:
             windows, first = transformed(pcm)
-            suspects = Suspects(*windows.twice_possible(first, CHANNEL))
+            suspects = Suspects(*windows.twice_possible(first))
             number = suspects.number - np.arange(SPAN)[:, None]
             power = windows.powers(number[:, None], suspects.channel, suspects.symbol)
             relative = np.sqrt((power / power.max(axis=0)).min(axis=1))
             whole = (relative > 0.8) * (relative.sum(axis=0) >= rules.MIN_TONE_STEPS)
-            energy = (windows.energy(number, suspects.channel) * whole).sum(axis=0) * 4.0**SAMPLE_SHIFT
+            energies = windows.energies(suspects.number, suspects.channel) * 4.0**SAMPLE_SHIFT
+            energy = (energies * whole).sum(axis=0)
             tones = (power.sum(axis=1) * whole).sum(axis=0) * POWER_TO_PEAK_SQUARED / 2 * WINDOW
             found.append(tones[energy > 0] / energy[energy > 0])
         return np.concatenate(found)
