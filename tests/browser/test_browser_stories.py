@@ -1,6 +1,6 @@
 """The operator's day in a browser, on the real stack: calls by SIP and RTP, keys, the acquirer's simulator.
 
-One stack for all stories, which build on each other: the first call is taken from the screen pop to the refund,
+One stack for all stories, in another language each, which build on each other: the first call is taken from the screen pop to the refund,
 the next ones meet a duplicate, a silent acquirer and a cut wire, then four operators in four languages take a
 scripted call at the same time. A supervisor watches, and is without connection for half a minute.
 """
@@ -13,85 +13,23 @@ import re
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
 
-import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from paycall.panel.languages import LANGUAGES, money
+from tests.browser.stage import GOOD, SLOW, STATE, WRONG_CODE, Site, key, key_card, say, start
 from tests.browser.wire import Wire
-from tests.phones.desk import Desk, desk
-from tests.phones.scripted import Phones, phones
+from tests.phones.desk import desk
+from tests.phones.scripted import phones
 from tests.phones.site import until
 
-STATE = "#payment[data-state={}]"
-GOOD, WRONG_CODE, SLOW = "4242424242424242", "4000000000000127", "4000000000000259"
-VIEWPORT = {"width": 1366, "height": 768}
 SETTINGS = """
 [panel.refund_limits_minor]
 supervisor = 1000
 [vault]
 acquirer_timeout_s = 1.5
 """
-PASSWORD = "a-good-long-password-1"
-# Every event that the page was told, by its id: what is missing or doubled shows here.
-_LISTEN = """
-window.told = [];
-window.EventSource = class extends EventSource {
-  addEventListener(name, heard) {
-    super.addEventListener(name, (event) => {
-      if (event.lastEventId && !["reset", "heartbeat"].includes(name)) window.told.push(event.lastEventId);
-      heard(event);
-    });
-  }
-};
-"""
-
-
-@dataclass
-class Site:
-    """The stack, its phones, and who looks at it through which wire."""
-
-    desk: Desk
-    phones: Phones
-    browser: Browser
-    contexts: list[BrowserContext] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-
-    def add(self, name: str, role: str, language: str = "en", agent_uri: str = "") -> None:
-        """An account, through its invitation."""
-        account = {"name": name, "role": role, "language": language, "agent_uri": agent_uri}
-        link = self.desk.post("/operators", 201, **account)["invitation"]
-        assert httpx.post(link, data={"password": PASSWORD}).status_code == 303
-
-    def page(self, name: str, url: str = "", **options: Any) -> Page:
-        """Somebody signed in, on the board, with a browser profile of the own."""
-        context = self.browser.new_context(**{"viewport": VIEWPORT, **options})
-        self.contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.add_init_script(_LISTEN)
-        page.goto(url or self.desk.stack.panel_url)
-        page.fill("[name=name]", name)
-        page.fill("[name=password]", PASSWORD)
-        page.press("[name=password]", "Enter")
-        page.wait_for_selector("#connection[data-state=live]")
-        return page
-
-    def call(self) -> None:
-        """The caller calls in, and is connected."""
-        self.phones.call(self.desk.stack.sip_uris[0])
-
-    def key(self, digits: str) -> None:
-        """The caller keys. RFC 4733 events: a busy machine tears tones, and what is heard is not these stories'."""
-        self.phones.key(digits, "rfc4733")
-
-    def payment(self, page: Page) -> dict[str, Any]:
-        """What the API says of the payment on the page."""
-        payment_id = page.locator("#payment").get_attribute("data-payment")
-        return self.desk.get(f"/payments/{payment_id}")
 
 
 @pytest.fixture(scope="module")
@@ -105,36 +43,6 @@ def site(chromium: Browser) -> Iterator[Site]:
         for context in made.contexts:
             context.close()
         assert made.complaints == []
-
-
-def _start(page: Page, amount: str, reference: str = "") -> None:
-    page.wait_for_selector("#start-payment")
-    page.keyboard.press("F2")
-    page.wait_for_selector("#payment-dialog[open]")
-    page.keyboard.type(amount)
-    if reference:
-        page.fill("#payment-dialog [name=reference]", reference)
-    page.keyboard.press("Enter")
-    page.wait_for_selector(STATE.format("capturing"))
-    expect(page.locator(".line.is-masked")).to_be_visible()
-
-
-def _key_card(site: Site, page: Page, number: str, expiry: str = "1230", code: str = "123") -> None:
-    """All three fields, each when it is asked for."""
-    _key(site, page, "payment-card-number", f"{number}#")
-    _key(site, page, "expiration-date", expiry)
-    _key(site, page, "security-code", code)
-    page.wait_for_selector("#charge")
-
-
-def _key(site: Site, page: Page, name: str, digits: str) -> None:
-    """Key a field that is asked for; once more if a busy machine has torn a tone, as a caller would be asked to."""
-    for _ in range(3):
-        page.wait_for_selector(f"#field-{name}.collecting")
-        site.key(digits)
-        page.wait_for_selector(f"#field-{name}.stored, #field-{name} .field-error")
-        if page.locator(f"#field-{name}.stored").count():
-            return
 
 
 def _dots(page: Page, count: int) -> None:
@@ -173,7 +81,7 @@ def _first_call(site: Site, page: Page, supervisor: Page) -> None:
     page.fill("#customer-dialog [name=name]", "Kovács Béla")
     page.press("#customer-dialog [name=name]", "Enter")
     expect(page.locator("h1.caller")).to_have_text("Kovács Béla")
-    _start(page, "19.99", "INV-7001")
+    start(page, "19.99", "INV-7001")
     site.key("42")
     _dots(page, 2)
     site.key("4242")
@@ -186,11 +94,11 @@ def _first_call(site: Site, page: Page, supervisor: Page) -> None:
     site.key("424242424#")
     expect(page.locator("#field-payment-card-number .field-error")).to_contain_text("1 digit short")
     page.wait_for_selector("#field-payment-card-number.collecting")
-    _key_card(site, page, WRONG_CODE)
+    key_card(site, page, WRONG_CODE)
     expect(page.locator("#field-payment-card-number field-dots")).to_have_attribute("aria-label", "•••• 0127")
     expect(page.locator("#field-security-code .countdown")).to_have_text(re.compile(r"^4:[0-5]\d$"))
     page.click("#again-expiration-date")
-    _key(site, page, "expiration-date", "0131")
+    key(site, page, "expiration-date", "0131")
     expect(page.locator("#field-expiration-date .shown")).to_have_text("01/31")
     page.wait_for_selector("#charge")
     page.keyboard.press("F2")
@@ -200,13 +108,13 @@ def _first_call(site: Site, page: Page, supervisor: Page) -> None:
     expect(page.locator(".say")).to_be_visible()
     page.click("#step-key_code_again")
     expect(page.locator("#field-payment-card-number.stored")).to_be_visible()
-    _key(site, page, "security-code", "321")
+    key(site, page, "security-code", "321")
     page.wait_for_selector("#charge")
     page.keyboard.press("F2")
     page.wait_for_selector(STATE.format("declined"))
     page.click("#step-other_card")
     _dots(page, 0)
-    _key_card(site, page, GOOD)
+    key_card(site, page, GOOD)
     page.keyboard.press("F2")
     page.wait_for_selector(STATE.format("settled"))
     expect(page.locator(".say")).to_contain_text("€19.99")
@@ -230,12 +138,14 @@ def _refund(page: Page) -> None:
 
 
 def test_the_same_card_and_amount_again_is_asked_about(site: Site) -> None:
+    site.speak("olga", "ru")
     page = site.page("olga")
-    _start(page, "19.99")
-    _key_card(site, page, GOOD)
+    start(page, "19.99")
+    key_card(site, page, GOOD)
     before = site.payment(page)["attempts"]
     page.keyboard.press("F2")
     page.wait_for_selector("#duplicate-dialog[open]")
+    expect(page.locator("#duplicate-dialog h2")).to_have_text(say("ru", "Charge once more?"))
     page.click("#duplicate-dialog [value=no]")
     expect(page.locator(STATE.format("ready"))).to_be_visible()
     assert site.payment(page)["attempts"] == before == []
@@ -246,16 +156,17 @@ def test_the_same_card_and_amount_again_is_asked_about(site: Site) -> None:
 
 
 def test_an_acquirer_that_does_not_answer_is_seen_as_that_until_it_does(site: Site) -> None:
+    site.speak("olga", "uk")
     page = site.page("olga")
-    _start(page, "20.00")
-    _key_card(site, page, GOOD)
+    start(page, "20.00")
+    key_card(site, page, GOOD)
     acquirer = site.desk.process("sandbox")
     acquirer.send_signal(signal.SIGSTOP)
     try:
         page.keyboard.press("F2")
         page.wait_for_selector(STATE.format("authorizing"))
         page.wait_for_selector(STATE.format("unknown"))
-        expect(page.locator(".result")).to_contain_text("Do not charge the card again")
+        expect(page.locator(".result h2")).to_have_text(say("uk", "The acquirer gave no answer"))
         assert page.locator("#payment button").count() == 0
     finally:
         acquirer.send_signal(signal.SIGCONT)
@@ -264,15 +175,19 @@ def test_an_acquirer_that_does_not_answer_is_seen_as_that_until_it_does(site: Si
 
 
 def test_a_wire_that_breaks_while_charging_leaves_the_money_right(site: Site) -> None:
+    site.speak("olga", "hu")
     with Wire(site.desk.stack.panel_port) as wire:
         page = site.page("olga", wire.url)
-        _start(page, "21.00", "INV-7021")
-        _key_card(site, page, SLOW)
+        start(page, "21.00", "INV-7021")
+        key_card(site, page, SLOW)
         wire.deafen()
         page.click("#charge")  # it arrives; the answer never does
         payment_id = page.locator("#payment").get_attribute("data-payment")
         site.desk.payment(str(payment_id), lambda p: bool(p["attempts"]))
         wire.cut()
+        expect(page.locator("#connection .when-stale")).to_have_text(
+            say("hu", "Not up to date – reconnecting…")
+        )
         expect(page.locator("#stale")).to_be_visible()
         expect(page.locator("body")).to_have_class(re.compile("is-stale"))
         site.desk.payment(str(payment_id), "settled")
@@ -295,7 +210,7 @@ def test_four_operators_in_four_languages_take_a_call_each_at_the_same_time(site
         page.click("#test-call")
         expect(page.locator("#front-call.connected"), language).to_be_visible(timeout=30_000)
         expect(page.locator(".test-call [data-error]")).to_be_hidden()
-        _start(page, amounts[language], f"INV-{language}")
+        start(page, amounts[language], f"INV-{language}")
     for page in pages.values():
         page.wait_for_selector(STATE.format("ready"), timeout=60_000)
         page.keyboard.press("F2")
@@ -319,6 +234,7 @@ def test_four_operators_in_four_languages_take_a_call_each_at_the_same_time(site
 
 
 def test_the_history_finds_exports_and_tells_the_story(site: Site) -> None:
+    site.speak("sven", "uk")
     page = site.page("sven")
     page.goto(f"{site.desk.stack.panel_url}/history")
     everything = page.locator("tbody tr").count()
@@ -334,8 +250,14 @@ def test_the_history_finds_exports_and_tells_the_story(site: Site) -> None:
     page.click("tbody a")
     story = page.locator(".story").inner_text()
     places = [
-        story.index(words)
-        for words in ("Payment started", "bank declined", "bank approved", "Settled", "Partly")
+        story.index(say("uk", words))
+        for words in (
+            "Payment started",
+            "The bank declined",
+            "The bank approved",
+            "Settled",
+            "Partly refunded",
+        )
     ]
     assert places == sorted(places)
     page.goto(f"{site.desk.stack.panel_url}/history?state=cancelled")
