@@ -1,13 +1,21 @@
-"""``paycall recording list|export|delete``: the recordings of this machine's calls."""
+"""``paycall recording list|export|delete``: the recordings of this machine's calls.
+
+Rules: who opens or deletes a recording stands in the panel's audit log before it happens; where the panel cannot be
+told, it does not.
+"""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
+from paycall.control.messages import RecordingHandled
+from paycall.control.tell import tell
 from paycall.domain.errors import NotFoundError, PaycallError
 from paycall.domain.ids import is_id
 from paycall.media.recording import (
@@ -19,8 +27,10 @@ from paycall.media.recording import (
     recordings,
     summary,
 )
-from paycall.settings import RecordingSettings
+from paycall.media.retention import host_name
+from paycall.settings import MediaSettings, RecordingSettings
 from paycall.settings_file import load_settings
+from paycall.tls import cell_tls
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,13 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry it out; exit code 1 if a recording is not there or is damaged."""
-    settings = load_settings(args.config).media.recording
+    """Carry it out; exit code 1 if a recording is not there or is damaged, or the panel could not be told."""
+    settings = load_settings(args.config).media
     if args.what == "list":
-        return _list(settings)
+        return _list(settings.recording)
     if args.what == "delete":
         return _delete(settings, args.recording_ids)
-    return _export(settings, args.recording_id, args.target, args.key or settings.private_key)
+    return _export(settings, args.recording_id, args.target, args.key or settings.recording.private_key)
 
 
 def _list(settings: RecordingSettings) -> int:
@@ -59,16 +69,21 @@ def _list(settings: RecordingSettings) -> int:
     return 0
 
 
-def _delete(settings: RecordingSettings, recording_ids: list[str]) -> int:
-    found = [_find(settings, recording_id) for recording_id in recording_ids]
+def _delete(settings: MediaSettings, recording_ids: list[str]) -> int:
+    found = [_find(settings.recording, recording_id) for recording_id in recording_ids]
     for one in found:
-        one.path.unlink()
+        _tell(settings, one, "deleted")
+        try:
+            one.path.unlink()
+        except OSError:
+            _tell(settings, one, "deleted", "failed")
+            raise PaycallError(f"{one.path} cannot be deleted") from None
         print(f"deleted {one.header.recording_id}")
     return 0
 
 
-def _export(settings: RecordingSettings, recording_id: str, target: Path, key: Path) -> int:
-    found = _find(settings, recording_id)
+def _export(settings: MediaSettings, recording_id: str, target: Path, key: Path) -> int:
+    found = _find(settings.recording, recording_id)
     private = read_private_key(key)
     try:
         file = os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
@@ -76,13 +91,32 @@ def _export(settings: RecordingSettings, recording_id: str, target: Path, key: P
         raise PaycallError(f"{target} is there already, or cannot be written") from None
     try:
         with file:
+            _tell(settings, found, "exported")
             export_wav(found.path, private, file)
-    except RecordingError:
+    except PaycallError as error:
         with contextlib.suppress(OSError):
             target.unlink()  # a damaged recording is not to be taken for a whole one
+        if isinstance(error, RecordingError):
+            _tell(settings, found, "exported", "failed")
         raise
     print(f"{target}: {found.seconds:.1f} s" + ("" if found.complete else "; it broke off, or goes on"))
     return 0
+
+
+def _tell(
+    settings: MediaSettings,
+    one: Summary,
+    action: Literal["exported", "deleted"],
+    result: Literal["done", "failed"] = "done",
+) -> None:
+    event = RecordingHandled(
+        recording_id=one.header.recording_id,
+        action=action,
+        result=result,
+        by=f"cli uid={os.getuid()}",
+        host=host_name(),
+    )
+    asyncio.run(tell(settings.control_address, event, cell_tls(settings)))
 
 
 def _find(settings: RecordingSettings, recording_id: str) -> Summary:

@@ -238,6 +238,17 @@ class CaptureEnded(Message):
     error: CaptureError | None = None
 
 
+class RecordingHandled(Message):
+    """Somebody at a media machine is about to export or delete a recording, or could not; or it is past its time."""
+
+    type: Literal["recording.handled"] = "recording.handled"
+    recording_id: Id
+    action: Literal["exported", "deleted", "expired"]
+    result: Literal["done", "failed"] = "done"
+    by: str = Field(max_length=64, pattern=r"^[A-Za-z0-9 =._-]+$")
+    host: str = Field(max_length=100, pattern=r"^[A-Za-z0-9._-]*$")
+
+
 class CommandDone(Message):
     """The command was carried out."""
 
@@ -393,6 +404,7 @@ Event = (
     | FieldFailed
     | CaptureCompleted
     | CaptureEnded
+    | RecordingHandled
     | CommandDone
     | CommandRefused
     | CellStarted

@@ -26,7 +26,7 @@ from pathlib import Path
 import structlog
 
 from paycall.control.link import ControlLink
-from paycall.control.messages import AnyCommand, CellLost, CellStarted, Hello
+from paycall.control.messages import AnyCommand, CellLost, CellStarted, Event, Hello
 from paycall.domain.errors import NotFoundError
 from paycall.domain.ids import new_id
 from paycall.media import pipes
@@ -186,6 +186,10 @@ class Node:
             )
             if used_up and not slot.report.dialogs and not slot.report.draining and slot.pipe is not None:
                 pipes.send(slot.pipe, pipes.DRAIN)
+
+    def tell_panel(self, event: Event) -> None:
+        """Send an event of the node's own."""
+        self._link.send(event)
 
     def status(self) -> NodeStatus:
         """The node's state, for people."""
@@ -364,7 +368,7 @@ async def _run(settings: MediaSettings, zygote: socket.socket, guardian: socket.
     node = Node(settings, zygote, guardian)
     registry = new_registry()
     registry.register(node.metrics)
-    deleting = asyncio.create_task(_delete_old_recordings(settings))
+    deleting = asyncio.create_task(_delete_old_recordings(settings, node))
     with serving_metrics("media", settings.metrics_port, settings.metrics_address, registry):
         try:
             return await node.run()
@@ -372,8 +376,8 @@ async def _run(settings: MediaSettings, zygote: socket.socket, guardian: socket.
             deleting.cancel()
 
 
-async def _delete_old_recordings(settings: MediaSettings) -> None:
+async def _delete_old_recordings(settings: MediaSettings, node: Node) -> None:
     if settings.recording.enabled:
         from paycall.media.retention import delete_old_recordings
 
-        await delete_old_recordings(settings.recording)
+        await delete_old_recordings(settings.recording, node.tell_panel)

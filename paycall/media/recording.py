@@ -273,12 +273,12 @@ def export_wav(path: Path, key: X25519PrivateKey, target: BinaryIO) -> None:
             file.writeframes(decode_alaw(np.frombuffer(sound, dtype=np.uint8)).astype("<i2").tobytes())
 
 
-def delete_older(folder: Path, keep_days: float, now: float) -> int:
-    """Delete recordings that began more than so many days before ``now`` (Unix time); gives how many."""
+def delete_older(folder: Path, keep_days: float, now: float) -> list[str]:
+    """Delete recordings that began more than so many days before ``now`` (Unix time); gives which."""
     old = [one for one in recordings(folder) if one.header.started_at < now - keep_days * 86400]
     for one in old:
         one.path.unlink(missing_ok=True)
-    return len(old)
+    return [one.header.recording_id for one in old]
 
 
 def _read_header(file: BinaryIO) -> tuple[Header, bytes]:

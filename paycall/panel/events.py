@@ -69,6 +69,8 @@ class CallEvents:
                 await self._calls.mask_changed(event)
             case m.RecordingChanged():
                 await self._calls.recording_changed(event)
+            case m.RecordingHandled():
+                await self._calls.recording_handled(event)
             case m.SecurityAlarm():
                 await self._calls.alarm(event)
             case m.Hello():

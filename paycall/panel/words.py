@@ -253,6 +253,9 @@ AUDIT_ACTIONS: dict[str, str] = {
     "call-dialled": N_("Call dialled from the panel"),
     "recording-paused": N_("Recording paused"),
     "recording-resumed": N_("Recording resumed"),
+    "recording-exported": N_("Recording exported"),
+    "recording-deleted": N_("Recording deleted"),
+    "recording-expired": N_("Recording deleted after its time"),
 }
 SCOPES: dict[str, str] = {
     "calls:read": N_("see calls and follow them live"),

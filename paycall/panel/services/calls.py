@@ -205,6 +205,23 @@ class CallService:
             _log.error("security_alarm", call_id=event.call_id, reason=event.kind)
             await self._context.show_call(event.call_id, "call.alarm")
 
+    async def recording_handled(self, event: m.RecordingHandled) -> None:
+        """Somebody at a media machine opens or deletes a recording: it is in the audit before it happens."""
+
+        def record(session: Session) -> None:
+            what, where = f"recording-{event.action}", event.host
+            note(
+                session,
+                self._context.now(),
+                event.by,
+                what,
+                target=event.recording_id,
+                result=event.result,
+                address=where,
+            )
+
+        await self._context.write(record)
+
     async def hello(self, sender_id: str, event: m.Hello) -> None:
         """A cell has (re)connected and tells what it has: whatever it does not have is over."""
         present = {snapshot.call_id for snapshot in event.calls}

@@ -16,6 +16,8 @@ from alembic.config import Config
 import paycall.store.database as database
 from paycall import audit_command
 from paycall.audit import Entry
+from paycall.control.messages import RecordingHandled
+from paycall.domain.ids import new_id
 from paycall.panel.roles import Role
 from paycall.panel.services.accounts import MAX_TRIES
 from paycall.store.tables import AUDIT
@@ -39,6 +41,34 @@ def verify(url: str, folder: Path) -> int:
     parser.add_argument("--config", type=Path, default=config)
     audit_command.add_arguments(parser)
     return audit_command.run(parser.parse_args(["verify", "--zone", "panel"]))
+
+
+def test_who_exported_or_deleted_a_recording_is_told(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        recording_id, by = new_id("rec"), "cli uid=1000"
+        for action, result in (("exported", "done"), ("exported", "failed"), ("deleted", "done")):
+            await world.cell.say(
+                RecordingHandled.model_validate(
+                    {
+                        "recording_id": recording_id,
+                        "action": action,
+                        "result": result,
+                        "by": by,
+                        "host": "media-1",
+                    }
+                )
+            )
+        table = AUDIT.table
+        with database.reading(world.database) as session:
+            rows = session.execute(sa.select(table).where(table.c.subject == recording_id)).all()
+        assert {(row.actor, row.source) for row in rows} == {(by, "media-1")}
+        assert [(row.action, row.result) for row in rows] == [
+            ("recording-exported", "done"),
+            ("recording-exported", "failed"),
+            ("recording-deleted", "done"),
+        ]
+
+    run(scenario)
 
 
 def test_a_payment_is_told_with_who_did_what(run: Run) -> None:
