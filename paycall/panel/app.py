@@ -51,6 +51,7 @@ from paycall.panel.services.sealed import Sealer
 from paycall.panel.services.services import Services, wire
 from paycall.panel.services.views import localise
 from paycall.panel.services.webhook_sender import WebhookSender
+from paycall.panel.sign_in_gate import SignInGate
 from paycall.panel.stream import EventStream
 from paycall.panel.tasks import BackgroundTasks
 
@@ -107,6 +108,7 @@ def create_app(deps: PanelDependencies) -> FastAPI:
     app.state.webhook_limit = RateLimit(burst=200, per_second=20)
     app.state.oidc = OidcProvider(deps.settings.oidc) if deps.settings.oidc else None
     app.state.sign_in_limit = RateLimit(burst=30, per_second=1)
+    app.state.sign_in_gate = SignInGate()
     app.state.key_limit = RateLimit(burst=100, per_second=20)
     for router in ROUTERS:
         app.include_router(router)
@@ -114,7 +116,11 @@ def create_app(deps: PanelDependencies) -> FastAPI:
     problems.add_handlers(app)
     page_handlers(app)
     app.add_middleware(RequestGuard)
-    app.add_middleware(SecurityHeaders, frame_ancestors=deps.settings.frame_ancestors)
+    app.add_middleware(
+        SecurityHeaders,
+        frame_ancestors=deps.settings.frame_ancestors,
+        https=deps.settings.public_url.startswith("https:"),
+    )
     return app
 
 

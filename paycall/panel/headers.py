@@ -45,11 +45,12 @@ class ContentSecurityPolicy:
 class SecurityHeaders:
     """Puts the policy and its companions on every answer."""
 
-    def __init__(self, app: ASGIApp, frame_ancestors: tuple[str, ...] = ()) -> None:
+    def __init__(self, app: ASGIApp, frame_ancestors: tuple[str, ...] = (), *, https: bool = False) -> None:
         self._app = app
         self._strict = str(ContentSecurityPolicy())
         self._embedded = str(ContentSecurityPolicy(frame_ancestors=frame_ancestors))
         self._may_embed = bool(frame_ancestors)
+        self._https = https  # browsers come by TLS, which may end at a proxy before us
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -69,7 +70,7 @@ class SecurityHeaders:
                 headers["permissions-policy"] = "camera=(), microphone=(), geolocation=(), payment=()"
                 if not embedded:
                     headers["x-frame-options"] = "DENY"
-                if scope["scheme"] == "https":
+                if self._https or scope["scheme"] == "https":
                     headers["strict-transport-security"] = "max-age=31536000"
                 if not scope["path"].startswith("/static/"):
                     headers.setdefault("cache-control", "no-store")

@@ -228,6 +228,7 @@ AUDIT_ACTIONS: dict[str, str] = {
     "second-factor-set": N_("One-time codes set up"),
     "second-factor-removed": N_("One-time codes removed"),
     "export": N_("Payments exported"),
+    "customer-change": N_("Caller's name and note changed"),
     "passkey-add": N_("Passkey set up"),
     "passkey-remove": N_("Passkey removed"),
     "passkey-sign-in": N_("Sign-in with a passkey"),

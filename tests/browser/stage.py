@@ -91,6 +91,7 @@ def start(page: Page, amount: str, reference: str = "") -> None:
     page.keyboard.press("Enter")
     page.wait_for_selector(STATE.format("capturing"))
     expect(page.locator(".line.is-masked")).to_be_visible()
+    page.wait_for_selector(".field.collecting")  # a key that comes earlier is nobody's
 
 
 def key_card(site: Site, page: Page, number: str, expiry: str = "1230", code: str = "123") -> None:

@@ -1,8 +1,9 @@
 """The operator's day in a browser, on the real stack: calls by SIP and RTP, keys, the acquirer's simulator.
 
-One stack for all stories, in another language each, which build on each other: the first call is taken from the screen pop to the refund,
-the next ones meet a duplicate, a silent acquirer and a cut wire, then four operators in four languages take a
-scripted call at the same time. A supervisor watches, and is without connection for half a minute.
+One stack for all stories, in another language each, which build on each other: the first call is taken from the
+screen pop to the refund, the next ones meet a duplicate, a silent acquirer and a cut wire, then four operators in
+four languages take a scripted call at the same time. A supervisor watches, and is without connection for half a
+minute.
 """
 
 from __future__ import annotations

@@ -12,10 +12,12 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
 from paycall.domain.errors import StateError
+from paycall.domain.free_text import holds_card_number
 from paycall.panel.access import InContext, SignedIn
 from paycall.panel.pages import Page, render, site_name
 from paycall.panel.program_schemas import OutcomeCount, Report, Taken
-from paycall.panel.routes.calls import PROBLEMS
+from paycall.panel.routes.calls import PROBLEMS, CardNumberInTextError
+from paycall.panel.routes.session import address_of
 from paycall.panel.schemas import Call, Customer, Id, Payment
 from paycall.panel.services import history
 from paycall.panel.services.audit import note
@@ -73,6 +75,8 @@ def _search(
     last: str = "",
     page: Annotated[int, Query(ge=1, le=10_000)] = 1,
 ) -> Search:
+    if holds_card_number(q):
+        raise CardNumberInTextError
     return Search(q.strip(), state, _day(first), _day(last), page)
 
 
@@ -186,7 +190,9 @@ def get_report(
 
 
 @router.put("/calls/{call_id}/customer", name="set_customer")
-async def set_customer(call_id: Id, body: Customer, principal: SignedIn, context: InContext) -> Customer:
+async def set_customer(
+    call_id: Id, body: Customer, request: Request, principal: SignedIn, context: InContext
+) -> Customer:
     """Write down who calls from this call's number."""
 
     def write_down(session: Session) -> None:
@@ -195,6 +201,14 @@ async def set_customer(call_id: Id, body: Customer, principal: SignedIn, context
             raise StateError("the caller's number is withheld")
         session.merge(
             CustomerRow(number=call.caller, name=body.name, note=body.note, updated_at=context.now())
+        )
+        note(
+            session,
+            context.now(),
+            principal.operator_id,
+            "customer-change",
+            target=call_id,
+            address=address_of(request),
         )
 
     await context.write(write_down)

@@ -9,17 +9,26 @@ from fastapi import APIRouter, Request, Response
 from paycall.panel.access import InContext, SignedIn
 from paycall.panel.roles import Principal
 from paycall.panel.schemas import Operator, Session, SignIn
+from paycall.panel.services.context import Context
 from paycall.panel.services.passkeys import Where
 from paycall.panel.services.sessions import COOKIE
 from paycall.panel.services.signing_in import sign_in, sign_out
+from paycall.panel.sign_in_gate import SignInGate
 
 router = APIRouter(prefix="/api/v1", tags=["session"])
 
 
-@router.post("/session", name="open_session", responses={403: {"description": "wrong, or locked"}})
-def open_session(body: SignIn, request: Request, response: Response, context: InContext) -> Session:
+@router.post(
+    "/session",
+    name="open_session",
+    responses={
+        403: {"description": "wrong, or locked"},
+        429: {"description": "too many at once; wait a moment"},
+    },
+)
+async def open_session(body: SignIn, request: Request, response: Response, context: InContext) -> Session:
     """Sign in with name and password; the answer sets the cookie."""
-    principal, cookie = sign_in(context, body.name, body.password, body.code, address_of(request))
+    principal, cookie = await sign_in_by_turns(request, context, body.name, body.password, body.code)
     set_cookie(request, response, cookie)
     return Session(operator=operator_view(principal))
 
@@ -39,6 +48,15 @@ def close_session(principal: SignedIn, request: Request, context: InContext) -> 
     return response
 
 
+async def sign_in_by_turns(
+    request: Request, context: Context, name: str, password: str, code: str | None
+) -> tuple[Principal, str]:
+    """Sign in when it is this one's turn; gives who it is and the cookie."""
+    gate: SignInGate = request.app.state.sign_in_gate
+    address, now_s = address_of(request), context.deps.clock.monotonic()
+    return await gate.run(address, now_s, sign_in, context, name, password, code, address)
+
+
 def set_cookie(request: Request, response: Response, cookie: str) -> None:
     """Hand the cookie to the browser: for its own requests to us, and in frames only where a setting allows them.
 
@@ -50,7 +68,7 @@ def set_cookie(request: Request, response: Response, cookie: str) -> None:
         cookie,
         httponly=True,
         samesite="none" if framed else "lax",
-        secure=framed or request.url.scheme == "https",
+        secure=framed or place_of(request).origin.startswith("https:"),
         path="/",
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import ClassVar
 from urllib.parse import parse_qs, urlsplit
@@ -14,9 +13,9 @@ from paycall.domain.errors import PaycallError
 from paycall.panel.access import InContext, SignedIn
 from paycall.panel.pages import Page, language_of, render, safe_next, site_name
 from paycall.panel.problems import status_of
-from paycall.panel.routes.session import address_of, set_cookie
+from paycall.panel.routes.session import address_of, set_cookie, sign_in_by_turns
 from paycall.panel.services.sessions import COOKIE
-from paycall.panel.services.signing_in import sign_in, sign_out
+from paycall.panel.services.signing_in import sign_out
 
 router = APIRouter(include_in_schema=False)
 
@@ -47,13 +46,8 @@ async def sign_in_form(request: Request, context: InContext) -> Response:
     target = safe_next(form.get("next", "/"))
     name = form.get("name", "")[:60]
     try:
-        _, cookie = await asyncio.to_thread(
-            sign_in,
-            context,
-            name,
-            form.get("password", "")[:200],
-            form.get("code", "")[:20] or None,
-            address_of(request),
+        _, cookie = await sign_in_by_turns(
+            request, context, name, form.get("password", "")[:200], form.get("code", "")[:20] or None
         )
     except PaycallError as error:
         return page_with(request, target, error=error.code, name=name, status=status_of(error))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import unicodedata
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -97,9 +98,11 @@ def add_operator(
     InputError
         If the name is taken or not usable.
     """
-    plain = name.strip().lower()
+    plain = _plain(name)
     if not plain or len(plain) > 60 or not all(c.isalnum() or c in "._-@" for c in plain):
         raise InputError("a name has 1 to 60 letters, digits, dots, dashes or @")
+    if len({unicodedata.name(c).split()[0] for c in plain if c.isalpha()}) > 1:
+        raise InputError("the letters of a name are of one alphabet")  # or it could look like another's
     if by_name(session, plain) is not None:
         raise InputError("this name is taken")
     first = password or new_password()
@@ -147,7 +150,7 @@ def invited(session: Session, token: str, now: datetime) -> OperatorRow:
     """
     found = session.get(InvitationRow, _digest(token))
     row = session.get(OperatorRow, found.operator_id) if found and found.expires_at > now else None
-    if row is None:
+    if row is None or row.locked:
         raise NotFoundError("this invitation is not valid any more")
     return row
 
@@ -166,7 +169,12 @@ def _digest(token: str) -> str:
 
 def by_name(session: Session, name: str) -> OperatorRow | None:
     """The account of this name."""
-    return session.scalars(select(OperatorRow).where(OperatorRow.name == name.strip().lower())).first()
+    return session.scalars(select(OperatorRow).where(OperatorRow.name == _plain(name))).first()
+
+
+def _plain(name: str) -> str:
+    """A name as it is kept: however it is typed, it is one account."""
+    return unicodedata.normalize("NFKC", name).strip().lower()
 
 
 def account_named(session: Session, name: str) -> OperatorRow:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -234,6 +235,9 @@ def _like(text: str) -> str:
     return f"%{plain}%"
 
 
+# At the beginning, or where a spreadsheet of a country with decimal commas begins another cell.
+_FORMULA = re.compile(r"(^|[;\t\r\n])(\s*)([=+\-@\uff1d\uff0b\uff0d\uff20])")
+
+
 def _harmless(value: object) -> str:
-    text = str(value)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    return _FORMULA.sub(r"\1\2'\3", str(value))

@@ -18,6 +18,7 @@ from paycall.domain.errors import InputError
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_COMPATIBLE = ipaddress.IPv6Network("::/96")  # but for :: and ::1, which are themselves
 
 
 class WebhookUrlError(InputError):
@@ -121,6 +122,6 @@ def _inner(address: IpAddress) -> IpAddress:
             return address.ipv4_mapped
         if address.sixtofour is not None:
             return address.sixtofour
-        if address in _NAT64:
+        if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
             return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address

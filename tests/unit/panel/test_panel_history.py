@@ -162,3 +162,27 @@ def test_the_ends_of_the_calendar_are_days_as_others(run: Run) -> None:
                 assert (await boss.get(f"{path}?{query}")).status_code == 200, (path, query)
 
     run(scenario)
+
+
+def test_a_formula_in_a_reference_stays_text_wherever_a_spreadsheet_would_cut(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        world.add("boss", Role.SUPERVISOR)
+        boss = await world.signed_in("boss")
+        for number, text in enumerate(("=1+1", "x;=1+1", "x; \u00a0@SUM(A1)", "\uff1d1+1", "a-b; c")):
+            call_id = await world.cell.call_in()
+            await new_payment(boss, call_id, key=f"k{number}", reference=text)
+        table = (await boss.get("/history/payments.csv")).text
+        found = [row["reference"] for row in csv.DictReader(io.StringIO(table.lstrip("\ufeff")))]
+        assert found == ["a-b; c", "'\uff1d1+1", "x; \u00a0'@SUM(A1)", "x;'=1+1", "'=1+1"]
+
+    run(scenario)
+
+
+def test_a_card_number_is_not_searched_for(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        answer = await anna.get(f"/history?q={APPROVED}", headers={"accept": "text/html"})
+        assert answer.status_code == 422
+        assert APPROVED not in answer.text
+
+    run(scenario)

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pyotp
 import pytest
 
@@ -48,6 +49,7 @@ def test_an_invitation_leads_where_the_site_says(run: Run) -> None:
     async def scenario(world: PanelWorld) -> None:
         world.add("boss", Role.ADMINISTRATOR)
         boss = await world.signed_in("boss")
+        boss.base_url = httpx.URL("https://panel.test")  # as the proxy is asked; the cookie goes nowhere else
         added = await boss.post("/api/v1/operators", json={"name": "late"}, headers={"host": "evil.example"})
         assert added.json()["invitation"].startswith("https://panel.example/invitation/")
 
@@ -194,3 +196,36 @@ def test_the_command_line_adds_locks_and_resets(
     assert "password (shown once): " in command("reset", "anna")[1]
     assert command("list")[1] == "anna\tsupervisor\topen\n"
     assert command("lock", "nobody")[2] == "paycall operator: there is no account of this name\n"
+
+
+def test_a_name_is_one_account_however_it_is_typed_and_of_one_alphabet(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        world.add("boss", Role.ADMINISTRATOR)
+        boss = await world.signed_in("boss")
+        for name in ("\uff21nna", "\u0430nna"):  # full-width; a Cyrillic letter among Latin ones
+            answer = await boss.post("/api/v1/operators", json={"name": name})
+            assert (answer.status_code, answer.json()["code"]) == (422, "name-taken")
+        assert (
+            await boss.post("/api/v1/operators", json={"name": "\u0430\u043d\u043d\u0430"})
+        ).status_code == 201
+        await world.signed_in("\uff21nna")
+
+    run(scenario)
+
+
+def test_who_is_locked_takes_no_invitation(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        world.add("boss", Role.ADMINISTRATOR)
+        boss = await world.signed_in("boss")
+        made = (await boss.post("/api/v1/operators", json={"name": "oksana"})).json()
+        path = made["invitation"].removeprefix("http://panel.test")
+        url = f"/api/v1/operators/{made['operator']['id']}"
+        await boss.patch(url, json={"locked": True})
+        guest = world.client()
+        taken = await guest.post(path, data={"password": "a-good-long-password-1"})
+        assert taken.status_code == 404
+        await boss.patch(url, json={"locked": False})
+        taken = await guest.post(path, data={"password": "a-good-long-password-1"})
+        assert taken.status_code == 303
+
+    run(scenario)

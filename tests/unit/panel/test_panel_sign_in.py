@@ -70,6 +70,31 @@ def test_wrong_codes_with_the_right_password_lock_too(run: Run) -> None:
     run(scenario)
 
 
+def test_a_flood_of_sign_ins_is_held_back_and_leaves_the_others_alone(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        client = world.client()
+        wrong = {"name": "nobody", "password": "wrong-wrong-1"}
+        flood = asyncio.gather(*(client.post("/api/v1/session", json=wrong) for _ in range(60)))
+        assert (await anna.get("/api/v1/calls")).status_code == 200
+        answers = await flood
+        assert {answer.status_code for answer in answers} == {403, 429}
+        world.clock.advance(minutes=1)
+        assert (await client.post("/api/v1/session", json=wrong)).status_code == 403
+
+    run(scenario)
+
+
+def test_behind_a_proxy_that_ends_tls_the_cookie_is_secure(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        client = world.client()
+        answer = await client.post("/api/v1/session", json={"name": "anna", "password": PASSWORD})
+        assert "Secure" in answer.headers["set-cookie"]
+        assert "strict-transport-security" in answer.headers
+
+    run(scenario, public_url="https://panel.example")
+
+
 def test_the_cookie_is_for_our_own_requests_and_only_its_hash_is_kept(run: Run) -> None:
     async def scenario(world: PanelWorld) -> None:
         client = world.client()

@@ -37,8 +37,14 @@ function place(part) {
   if (!focused) return;
   const again = (focusedId && document.getElementById(focusedId)) ||
     (typed && old.querySelector(`[data-call="${CSS.escape(typed)}"]`)) ||
-    old.querySelector(".primary");
-  again?.focus({ preventScroll: true });
+    old.querySelector(".primary") || old;
+  again.focus({ preventScroll: true });
+}
+
+// The caller has hung up under the hands of who was about to take a payment.
+function closeWhatIsOver() {
+  const dialog = document.getElementById("payment-dialog");
+  if (dialog.open && !document.getElementById("start-payment")) dialog.close();
 }
 
 function announce() {
@@ -62,6 +68,7 @@ async function load(follow = true) {
       for (const [field, item] of progress) show(field, item);
     } while (loadAgain);
     tick();
+    closeWhatIsOver();
     announce();
   } catch {
     setTimeout(() => load(follow), 1500);

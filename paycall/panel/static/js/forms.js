@@ -65,6 +65,17 @@ function bodyOf(form) {
   return form.dataset.body ? JSON.parse(form.dataset.body) : undefined;
 }
 
+// Whether a card number is among the digits: it would stand in the address, in histories and logs. The server looks
+// more closely, but when it does the number has been sent.
+function holdsCardNumber(text) {
+  const digits = text.normalize("NFKC").replace(/[^0-9]/g, "");
+  const luhn = [...digits].reverse().reduce((sum, digit, at) => {
+    const value = Number(digit) * (at % 2 ? 2 : 1);
+    return sum + (value > 9 ? value - 9 : value);
+  }, 0);
+  return digits.length >= 13 && digits.length <= 19 && luhn % 10 === 0;
+}
+
 async function send(form) {
   const body = bodyOf(form);
   if (body === null) {
@@ -94,7 +105,10 @@ async function answered(form, answer) {
     setTimeout(() => location.reload(), Number(form.dataset.reload ?? 0));
     return;
   }
-  form.closest("dialog")?.close();
+  const dialog = form.closest("dialog");
+  dialog?.close();
+  // Its opener is gone with the step that it was: the keyboard goes on where the payment is now.
+  if (dialog) document.querySelector('[data-part="front"]')?.focus({ preventScroll: true });
   if (form.hasAttribute("data-fills")) fill(form.querySelector("[data-filled]"), await answer.json());
   if (!form.dataset.shows) return;
   // What the answer holds and is shown only now, such as an invitation.
@@ -168,6 +182,10 @@ function open(button) {
 export function listen() {
   document.addEventListener("submit", async (event) => {
     const form = event.target;
+    if (form.hasAttribute("data-no-card") && holdsCardNumber(form.elements.q.value)) {
+      event.preventDefault();
+      showError(form, wordsFor("card-number-in-text"));
+    }
     if (!form.dataset.api) return;
     event.preventDefault();
     if (form.dataset.confirm && !(await ask(form.dataset.confirm, form.dataset.amount))) return;
