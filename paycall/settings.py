@@ -232,6 +232,8 @@ class VaultSettings(Section):
     retry_limits: Literal["live", "always"] = "live"
     security_code_minutes: float = Field(default=5.0, gt=0, le=5)
     one_time_token_hours: float = Field(default=24.0, gt=0)
+    # How long a card that a customer lets be kept lives after its last charge; 0: none is kept.
+    reusable_token_months: int = Field(default=0, ge=0, le=60)
 
 
 class TrunkSettings(Section):

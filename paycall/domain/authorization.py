@@ -31,12 +31,22 @@ class OperationOutcome(StrEnum):
     UNKNOWN = "unknown"
 
 
+class OnFile(StrEnum):
+    """A card that is kept for later payments, with the card holder's consent: by this authorization, or before it."""
+
+    FIRST = "first"
+    LATER = "later"
+
+
 @dataclass(frozen=True)
 class AuthorizationRequest:
     """One attempt to authorize a payment.
 
     ``attempt_id`` is the idempotency key: minted once, written down before sending, never replaced.
-    ``reference`` is the site's own (an order number), ``description`` may appear on a statement.
+    ``reference`` is the site's own (an order number), ``description`` may appear on a statement. ``keep_for`` is the
+    customer whose card is to be kept for later payments, if the authorization is approved; empty: nobody's.
+    The vault says ``on_file``, and in ``first_reference`` this acquirer's name for the authorization with which the
+    card was kept, where it was this acquirer's.
     """
 
     attempt_id: str
@@ -44,6 +54,9 @@ class AuthorizationRequest:
     money: Money
     reference: str = ""
     description: str = ""
+    keep_for: str = ""
+    on_file: OnFile | None = None
+    first_reference: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +101,19 @@ class OperationResult:
     acquirer_reference: str | None = None
     raw_code: str | None = None
     needs_review: bool = False
+
+
+@dataclass(frozen=True)
+class KeptCard:
+    """What anybody outside the card data zone may know of a card that is kept for a customer's later payments."""
+
+    token: str
+    brand: str | None
+    last4: str | None
+    expiry: str | None
+    expired: bool
+    created_at: str
+    used_at: str
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ for people.
     ├── NotFoundError            no such call, payment, token, operator
     ├── StateError               the command is known, but not in this state
     │   ├── NoTrunkError            calls cannot be dialled out here
-    │   └── RetryBudgetSpentError   the card's network allows no attempt for now; not sent
+    │   ├── RetryBudgetSpentError   the card's network allows no attempt for now; not sent
+    │   └── CardExpiredError        a kept card is past its expiry date
     ├── NotAllowedError          this caller may not do this
     ├── SettingsError            a setting is missing or wrong; the start stops
     ├── LinkError                the control link: malformed message, lost connection
@@ -89,6 +90,13 @@ class RetryBudgetSpentError(StateError):
 
     code = "retry-budget"
     text = "the card may not be tried any more for now"
+
+
+class CardExpiredError(StateError):
+    """A kept card is past its expiry date; nothing was sent."""
+
+    code = "card-expired"
+    text = "the kept card has expired; another one has to be keyed"
 
 
 class NotAllowedError(PaycallError):

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from paycall.domain.authorization import (
     AuthorizationRequest,
     AuthorizationResult,
+    OnFile,
     OperationOutcome,
     OperationResult,
     Outcome,
@@ -56,13 +57,22 @@ class Attempt:
     decline: str | None = None
     tries: int = 0
     next_try_at: str | None = None
+    keep_for: str = ""
+    on_file: str | None = None
+    first_reference: str | None = None
+
+    @property
+    def asked(self) -> AuthorizationRequest:
+        """What was asked of the vault."""
+        return AuthorizationRequest(
+            self.attempt_id, self.payment_id, self.money, self.reference, self.description, self.keep_for
+        )
 
     @property
     def request(self) -> AuthorizationRequest:
         """What was asked of the acquirer."""
-        return AuthorizationRequest(
-            self.attempt_id, self.payment_id, self.money, self.reference, self.description
-        )
+        on_file = OnFile(self.on_file) if self.on_file else None
+        return replace(self.asked, on_file=on_file, first_reference=self.first_reference)
 
     @property
     def money(self) -> Money:

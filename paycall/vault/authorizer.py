@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy.exc import IntegrityError
 
 from paycall.audit import Entry
-from paycall.domain.authorization import AuthorizationRequest, AuthorizationResult
+from paycall.domain.authorization import AuthorizationRequest, AuthorizationResult, OnFile
 from paycall.domain.card import Brand
 from paycall.domain.card_ports import Card
 from paycall.domain.errors import (
@@ -34,7 +34,9 @@ from paycall.vault.acquiring import Acquirers, card_for_adapter, wipe
 from paycall.vault.attempts import FIRST_PAUSE_S, Attempt, answered
 from paycall.vault.budgets import RetryBudgets
 from paycall.vault.codes import SecurityCodes
+from paycall.vault.kept_cards import KeptCards
 from paycall.vault.store import Store
+from paycall.vault.tables import LIVE_STATES
 from paycall.vault.tokenizer import Actor, Tokenizer
 
 _log = structlog.get_logger(__name__)
@@ -50,6 +52,7 @@ class Authorizer:
         codes: SecurityCodes,
         acquirers: Acquirers,
         budgets: RetryBudgets,
+        kept: KeptCards,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -57,6 +60,7 @@ class Authorizer:
         self._codes = codes
         self._acquirers = acquirers
         self._budgets = budgets
+        self._kept = kept
         self._clock = clock
         self._in_flight: dict[str, tuple[AuthorizationRequest, asyncio.Task[AuthorizationResult]]] = {}
 
@@ -161,7 +165,7 @@ class Authorizer:
                 if other is None:
                     await asyncio.to_thread(self._forget, attempt)
                     raise
-                attempt = replace(attempt, acquirer=other)
+                attempt = replace(attempt, acquirer=other, first_reference=None)
                 # Written before it is sent: whoever finds the row after a crash has to ask this one.
                 await asyncio.to_thread(self._reroute, attempt)
             except RefusedRequestError:
@@ -192,7 +196,7 @@ class Authorizer:
         if attempt is None:
             return None
         if (
-            attempt.token != token or attempt.request != request
+            attempt.token != token or attempt.asked != request
         ):  # the token first: what is abandoned has no amount
             raise StateError("the attempt id was used for another request")
         if attempt.state == "refused":
@@ -219,12 +223,21 @@ class Authorizer:
             carried_code=code is not None,
             created_at=now.isoformat(),
             next_try_at=(now + timedelta(seconds=FIRST_PAUSE_S)).isoformat(),
+            keep_for=request.keep_for,
         )
+        kept = None
+        if row.origin is None and request.keep_for:
+            attempt = replace(attempt, on_file=OnFile.FIRST.value)
+            kept = self._kept.made_of(plain, attempt.attempt_id, request.keep_for)
         try:
             with self._store.begin() as connection:
+                if row.origin is not None:
+                    attempt = _on_file_later(attempt, self._kept.first_of(connection, row.origin))
                 if not self._store.put_attempt(connection, attempt):
                     raise NotFoundError("the payment has no such card")
                 self._budgets.check(connection, row, attempt.attempt_id)
+                if kept is not None:
+                    self._store.insert_kept_card(connection, kept)
                 entry = Entry(actor.role, "authorize", attempt.attempt_id, "sending", actor.source)
                 self._store.note(connection, entry, now)
         except IntegrityError:
@@ -246,6 +259,8 @@ class Authorizer:
         """Certainly not sent: no trace but the audit log, so that the same attempt may be tried again."""
         with self._store.begin() as connection:
             self._store.delete_attempt(connection, attempt.attempt_id)
+            if attempt.keep_for:
+                self._kept.delete_of(connection, attempt.attempt_id)
             entry = Entry("vault", "authorize", attempt.attempt_id, "not-sent")
             self._store.note(connection, entry, self._clock.now())
 
@@ -260,6 +275,8 @@ class Authorizer:
             written = self._store.update_attempt(connection, attempt)
             stands = None if written else self._store.attempt(connection, attempt.attempt_id)
             stands = stands or attempt
+            if stands.keep_for and stands.state not in LIVE_STATES:
+                self._kept.delete_of(connection, attempt.attempt_id)
             result = (
                 attempt.state if attempt.reversal is None else f"{attempt.state}, reversal {attempt.reversal}"
             )
@@ -267,3 +284,9 @@ class Authorizer:
             self._store.note(connection, entry, self._clock.now())  # last: others wait here for the commit
         _log.info("attempt", attempt_id=attempt.attempt_id, state=stands.state, acquirer=attempt.acquirer)
         return stands
+
+
+def _on_file_later(attempt: Attempt, first: Attempt) -> Attempt:
+    """The attempt on a card that was kept with another one; the acquirer knows that one if it was its own."""
+    reference = first.acquirer_reference if first.acquirer == attempt.acquirer else None
+    return replace(attempt, on_file=OnFile.LATER.value, first_reference=reference)

@@ -20,10 +20,14 @@ from paycall.vault.providers.base import WrappedKey
 
 @dataclass(frozen=True)
 class StoredCard:
-    """One row of the card table. Brand and last four are what a panel may show; the rest is ciphertext."""
+    """One row of a card table. Brand and last four are what a panel may show; the rest is ciphertext.
+
+    ``owner`` is the payment, or for a kept card the customer. ``origin`` is where it comes from: of a payment's card
+    the kept card, if it is one's copy; of a kept card the attempt with whose approval it was kept.
+    """
 
     token: str
-    payment_id: str
+    owner: str
     created_at: str
     kek_version: int
     wrapped_key: bytes = field(repr=False)
@@ -35,6 +39,7 @@ class StoredCard:
     expiry: bytes | None = field(repr=False)
     postal_code: bytes | None = field(repr=False)
     seal: bytes = field(repr=False)
+    origin: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class PlainCard:
     expiry: Expiry | None = field(repr=False, default=None)
     postal_code: str | None = field(repr=False, default=None)
     code_keyed: bool = False
+    origin: str | None = None
 
 
 class CardCipher:
@@ -55,7 +61,7 @@ class CardCipher:
         self._ring = ring
 
     def lock(
-        self, token: str, payment_id: str, created_at: str, card: PlainCard, fingerprint_key: bytes
+        self, token: str, owner: str, created_at: str, card: PlainCard, fingerprint_key: bytes
     ) -> StoredCard:
         """The row of a card, under a data key of its own."""
         data_key = self._ring.new(token)
@@ -69,7 +75,7 @@ class CardCipher:
         pan = card.pan
         row = StoredCard(
             token=token,
-            payment_id=payment_id,
+            owner=owner,
             created_at=created_at,
             kek_version=version,
             wrapped_key=data_key.wrapped.blob,
@@ -81,6 +87,7 @@ class CardCipher:
             expiry=hidden(Field.EXPIRY, _digits(card.expiry)),
             postal_code=hidden(Field.POSTAL_CODE, card.postal_code),
             seal=b"",
+            origin=card.origin,
         )
         seal = crypto.encrypt(data_key.key, b"", self._row_context(row))
         return StoredCard(**{**vars(row), "seal": seal})
@@ -111,6 +118,7 @@ class CardCipher:
             expiry=Expiry.parse(expiry) if expiry else None,
             postal_code=shown(Field.POSTAL_CODE, row.postal_code),
             code_keyed=row.code_keyed,
+            origin=row.origin,
         )
 
     def _field_context(self, token: str, name: Field, version: int) -> bytes:
@@ -121,7 +129,7 @@ class CardCipher:
             "paycall-card-row-1",
             self._site,
             row.token,
-            row.payment_id,
+            row.owner,
             row.created_at,
             row.kek_version,
             row.wrapped_key,
@@ -132,6 +140,7 @@ class CardCipher:
             row.pan,
             row.expiry,
             row.postal_code,
+            *((row.origin,) if row.origin is not None else ()),
         )
 
 

@@ -23,6 +23,7 @@ from paycall.vault.codes import SecurityCodes
 from paycall.vault.database import make_engine, migrate
 from paycall.vault.exclusive import ExclusiveLock
 from paycall.vault.hardening import Forgetting
+from paycall.vault.kept_cards import KeptCards
 from paycall.vault.keys import KeyRing, open_provider
 from paycall.vault.metrics import VaultMetrics, VaultState
 from paycall.vault.operations import Operations
@@ -74,8 +75,10 @@ class Services:
         self.tokenizer = Tokenizer(self.store, self.ring, site.name, self.codes, clock, rules)
         counting = site.mode == "live" or settings.retry_limits == "always"
         self.budgets = RetryBudgets(self.store, clock, counting=counting)
+        months = settings.reusable_token_months
+        self.kept_cards = KeptCards(self.store, self.tokenizer, self.codes, clock, months)
         self.authorizer = Authorizer(
-            self.store, self.tokenizer, self.codes, self.acquirers, self.budgets, clock
+            self.store, self.tokenizer, self.codes, self.acquirers, self.budgets, self.kept_cards, clock
         )
         self.operations = Operations(self.store, self.acquirers, clock)
         self.resolver = Resolver(self.store, self.tokenizer, self.codes, self.acquirers, clock)
@@ -169,6 +172,7 @@ class Services:
         await asyncio.to_thread(self._exclusive.keep)
         for name, work in (
             ("cards_deleted", self.tokenizer.delete_expired),
+            ("kept_cards_deleted", self.kept_cards.delete_old),
             ("keys_renewed", self.renew_keys),
             ("webhook_events_deleted", self.webhooks.delete_old),
         ):
@@ -177,7 +181,7 @@ class Services:
 
     def renew_keys(self) -> int:
         """Bring a batch of rows under the active key version; gives how many were not yet."""
-        count = self.tokenizer.renew_keys()
+        count = self.tokenizer.renew_keys() + self.kept_cards.renew_keys(self.ring.active_version)
         if count:
             self._note(f"renew {count} keys")
         return count

@@ -5,7 +5,7 @@ What every field and every authorization asks is built once: to build a statemen
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -15,15 +15,31 @@ from paycall.audit import Entry
 from paycall.vault.attempts import Attempt, Operation
 from paycall.vault.cards import StoredCard
 from paycall.vault.database import Database
-from paycall.vault.tables import attempts, audit, cards, is_live, operations, own_keys, webhook_events
+from paycall.vault.tables import (
+    attempts,
+    audit,
+    cards,
+    is_live,
+    kept_cards,
+    operations,
+    own_keys,
+    webhook_events,
+)
 
 _Row = TypeVar("_Row")
 
-_CARD_OF = sa.select(cards).where(cards.c.payment_id == sa.bindparam("payment"))
+
+def _select_cards(table: sa.Table) -> sa.Select[Any]:
+    """Rows as ``StoredCard`` has them; the owner's column is named after whom it names."""
+    return sa.select(*(table.c[field.name].label(field.name) for field in fields(StoredCard)))
+
+
+_CARD_OF = _select_cards(cards).where(cards.c.owner == sa.bindparam("payment"))
 _INSERT_CARD = cards.insert()
 _DELETE_CARD = cards.delete().where(
     cards.c.token == sa.bindparam("this_token"), cards.c.seal == sa.bindparam("this_seal")
 )
+_KEPT = _select_cards(kept_cards).join(attempts, attempts.c.attempt_id == kept_cards.c.origin)
 _ATTEMPT = sa.select(attempts).where(attempts.c.attempt_id == sa.bindparam("attempt"))
 _LIVE_ATTEMPT_OF = sa.select(attempts).where(attempts.c.payment_id == sa.bindparam("payment"), is_live)
 _INSERT_ATTEMPT = (
@@ -32,7 +48,7 @@ _INSERT_ATTEMPT = (
         attempts.c.keys(),
         sa.select(*(sa.bindparam(f"new_{column.name}", type_=column.type) for column in attempts.c)).where(
             sa.exists().where(
-                cards.c.payment_id == sa.bindparam("card_payment"),
+                cards.c.owner == sa.bindparam("card_payment"),
                 cards.c.token == sa.bindparam("card_token"),
             )
         ),
@@ -78,22 +94,83 @@ class Store(Database):
     def cards_before(self, connection: sa.Connection, moment: str, limit: int) -> list[StoredCard]:
         """Cards stored before a moment that no open attempt needs, oldest first."""
         needed = sa.exists().where(attempts.c.token == cards.c.token, attempts.c.next_try_at.is_not(None))
-        query = sa.select(cards).where(cards.c.created_at < moment, ~needed).order_by(cards.c.created_at)
+        query = _select_cards(cards).where(cards.c.created_at < moment, ~needed).order_by(cards.c.created_at)
         return _all(connection, query.limit(limit), StoredCard)
 
     def cards_not_under(self, connection: sa.Connection, version: int, limit: int) -> list[StoredCard]:
         """Cards whose data key another version wrapped."""
-        query = sa.select(cards).where(cards.c.kek_version != version).order_by(cards.c.token).limit(limit)
+        query = (
+            _select_cards(cards).where(cards.c.kek_version != version).order_by(cards.c.token).limit(limit)
+        )
         return _all(connection, query, StoredCard)
 
     def versions_in_use(self, connection: sa.Connection) -> dict[int, int]:
         """How many rows each key version holds."""
         counts: dict[int, int] = {}
-        for table in (cards, own_keys):
+        for table in (cards, kept_cards, own_keys):
             query = sa.select(table.c.kek_version, sa.func.count()).group_by(table.c.kek_version)
             for version, count in connection.execute(query):
                 counts[version] = counts.get(version, 0) + count
         return counts
+
+    # kept cards; a card counts as kept once the attempt that keeps it is approved
+
+    def kept_card(self, connection: sa.Connection, token: str) -> StoredCard | None:
+        """A kept card."""
+        query = _KEPT.where(kept_cards.c.token == token, attempts.c.state == "approved")
+        return _one(connection, query, StoredCard)
+
+    def kept_cards_of(self, connection: sa.Connection, customer: str) -> list[tuple[StoredCard, str]]:
+        """A customer's kept cards and when each was used last, the newest use first."""
+        query = _KEPT.add_columns(kept_cards.c.used_at)
+        query = query.where(kept_cards.c.owner == customer, attempts.c.state == "approved")
+        rows = connection.execute(query.order_by(kept_cards.c.used_at.desc(), kept_cards.c.token))
+        return [(StoredCard(*row[:-1]), row[-1]) for row in rows]
+
+    def kept_again(self, connection: sa.Connection, kept: StoredCard) -> list[str]:
+        """The tokens under which a customer's card is kept; it may have been keyed and kept more than once."""
+        same = sa.and_(kept_cards.c.owner == kept.owner, kept_cards.c.fingerprint == kept.fingerprint)
+        return list(connection.scalars(sa.select(kept_cards.c.token).where(same)))
+
+    def kept_by(self, connection: sa.Connection, attempt_id: str) -> list[str]:
+        """The tokens of what an attempt keeps."""
+        return list(
+            connection.scalars(sa.select(kept_cards.c.token).where(kept_cards.c.origin == attempt_id))
+        )
+
+    def insert_kept_card(self, connection: sa.Connection, card: StoredCard) -> None:
+        """Add a kept card."""
+        connection.execute(kept_cards.insert(), vars(card) | {"used_at": card.created_at})
+
+    def replace_kept_card(self, connection: sa.Connection, old: StoredCard, new: StoredCard) -> None:
+        """Write a kept card anew, if it is still what was read."""
+        same = sa.and_(kept_cards.c.token == old.token, kept_cards.c.seal == old.seal)
+        connection.execute(kept_cards.update().where(same), dict(vars(new)))
+
+    def note_use(self, connection: sa.Connection, token: str, now: str) -> None:
+        """A kept card is charged now."""
+        connection.execute(kept_cards.update().where(kept_cards.c.token == token).values(used_at=now))
+
+    def delete_kept_card(self, connection: sa.Connection, token: str) -> None:
+        """Remove a kept card."""
+        connection.execute(kept_cards.delete().where(kept_cards.c.token == token))
+
+    def copies_of(self, connection: sa.Connection, token: str) -> list[StoredCard]:
+        """What payments have of a kept card, unless an open attempt needs it."""
+        needed = sa.exists().where(attempts.c.token == cards.c.token, attempts.c.next_try_at.is_not(None))
+        return _all(connection, _select_cards(cards).where(cards.c.origin == token, ~needed), StoredCard)
+
+    def kept_cards_to_delete(self, connection: sa.Connection, before: str, limit: int) -> list[str]:
+        """Kept cards that were not used since then, and those whose attempt is over without an approval."""
+        hoped = sa.or_(attempts.c.state.in_(("sending", "unknown")), attempts.c.state == "approved")
+        hope = sa.exists().where(attempts.c.attempt_id == kept_cards.c.origin, hoped)
+        over = sa.or_(kept_cards.c.used_at < before, ~hope)
+        return list(connection.scalars(sa.select(kept_cards.c.token).where(over).limit(limit)))
+
+    def kept_cards_not_under(self, connection: sa.Connection, version: int, limit: int) -> list[StoredCard]:
+        """Kept cards whose data key another version wrapped."""
+        query = _select_cards(kept_cards).where(kept_cards.c.kek_version != version).limit(limit)
+        return _all(connection, query, StoredCard)
 
     # keys of the vault's own
 

@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from paycall.audit import AuditLog
 
 metadata = sa.MetaData()
 
+
+def _card_columns() -> tuple[sa.Column[Any], ...]:
+    """What a card's row has, whoever it belongs to (``cards.StoredCard``)."""
+    return (
+        sa.Column("created_at", sa.String(32), nullable=False, index=True),
+        sa.Column("kek_version", sa.Integer, nullable=False, index=True),
+        sa.Column("wrapped_key", sa.LargeBinary, nullable=False),
+        sa.Column("brand", sa.String(16)),
+        sa.Column("last4", sa.String(4)),
+        sa.Column("fingerprint", sa.LargeBinary(32)),
+        sa.Column("code_keyed", sa.Boolean, nullable=False),
+        sa.Column("pan", sa.LargeBinary),
+        sa.Column("expiry", sa.LargeBinary),
+        sa.Column("postal_code", sa.LargeBinary),
+        sa.Column("seal", sa.LargeBinary, nullable=False),
+        sa.Column("origin", sa.String(32)),
+    )
+
+
 cards = sa.Table(
     "cards",
     metadata,
     sa.Column("token", sa.String(32), primary_key=True),
-    sa.Column("payment_id", sa.String(32), nullable=False, unique=True),
-    sa.Column("created_at", sa.String(32), nullable=False, index=True),
-    sa.Column("kek_version", sa.Integer, nullable=False, index=True),
-    sa.Column("wrapped_key", sa.LargeBinary, nullable=False),
-    sa.Column("brand", sa.String(16)),
-    sa.Column("last4", sa.String(4)),
-    sa.Column("fingerprint", sa.LargeBinary(32)),
-    sa.Column("code_keyed", sa.Boolean, nullable=False),
-    sa.Column("pan", sa.LargeBinary),
-    sa.Column("expiry", sa.LargeBinary),
-    sa.Column("postal_code", sa.LargeBinary),
-    sa.Column("seal", sa.LargeBinary, nullable=False),
+    sa.Column("payment_id", sa.String(32), key="owner", nullable=False, unique=True),
+    *_card_columns(),
+)
+
+# Reusable tokens: cards that customers let be kept for later payments.
+kept_cards = sa.Table(
+    "kept_cards",
+    metadata,
+    sa.Column("token", sa.String(32), primary_key=True),
+    sa.Column("customer", sa.String(32), key="owner", nullable=False, index=True),
+    sa.Column("used_at", sa.String(32), nullable=False, index=True),
+    *_card_columns(),
 )
 
 # Keys of the vault's own (the fingerprint key), wrapped like a card's.
@@ -61,6 +82,9 @@ attempts = sa.Table(
     sa.Column("created_at", sa.String(32), nullable=False),
     sa.Column("tries", sa.Integer, nullable=False),
     sa.Column("next_try_at", sa.String(32)),
+    sa.Column("keep_for", sa.String(32), nullable=False, server_default=""),
+    sa.Column("on_file", sa.String(8)),
+    sa.Column("first_reference", sa.Text),
 )
 # Spelled out in the query: with parameters in their place no planner could take the index below.
 is_live = attempts.c.state.in_(sa.bindparam("live_states", LIVE_STATES, expanding=True, literal_execute=True))

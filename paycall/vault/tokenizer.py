@@ -160,7 +160,7 @@ class Tokenizer:
             rows = self._store.cards_not_under(connection, version, _BATCH)
         for row in rows:
             card = self._cipher.unlock(row)
-            renewed = self._lock(row.token, row.payment_id, row.created_at, card)
+            renewed = self.lock(row.token, row.owner, row.created_at, card)
             with self._store.begin() as connection:
                 if self._store.delete_card(connection, row):  # else it was changed, under the new key
                     self._store.insert_card(connection, renewed)
@@ -179,7 +179,7 @@ class Tokenizer:
             created_at = row.created_at if row else self._now()
             if row is not None and after.pan != before.pan:
                 token, created_at = new_id("tok"), self._now()
-            if not self._replace(row, self._lock(token, payment_id, created_at, after), field, actor):
+            if not self._replace(row, self.lock(token, payment_id, created_at, after), field, actor):
                 return None
         if row is not None and row.token != token:
             self._codes.wipe(row.token)
@@ -193,7 +193,9 @@ class Tokenizer:
         if field is Field.CARD_NUMBER:
             pan = self._accepted(value)
             same = card.pan == pan
-            return replace(card, pan=pan, code_keyed=card.code_keyed and same), None
+            if not same:  # another card: nothing of it was kept before
+                card = replace(card, code_keyed=False, origin=None)
+            return replace(card, pan=pan), None
         if field is Field.EXPIRY:
             expiry = Expiry.parse(value)
             today = self._clock.now()
@@ -240,8 +242,13 @@ class Tokenizer:
             raise NotFoundError("the payment has no card")
         return row, self._cipher.unlock(row)
 
-    def _lock(self, token: str, payment_id: str, created_at: str, card: PlainCard) -> StoredCard:
-        return self._cipher.lock(token, payment_id, created_at, card, self.fingerprint_key())
+    def lock(self, token: str, owner: str, created_at: str, card: PlainCard) -> StoredCard:
+        """The row of a card, encrypted for its token and owner."""
+        return self._cipher.lock(token, owner, created_at, card, self.fingerprint_key())
+
+    def unlock(self, row: StoredCard) -> PlainCard:
+        """The card of a row; ``TamperedError`` if any column is not what was written."""
+        return self._cipher.unlock(row)
 
     def fingerprint_key(self) -> bytes:
         """The key of the fingerprints; made at the first use, kept in the database in wrapped form."""

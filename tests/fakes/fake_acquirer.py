@@ -34,6 +34,8 @@ class Booking:
     approved: bool
     brand: str | None
     had_code: bool
+    on_file: str | None = None
+    first_reference: str | None = None
     settled_minor: int = 0
     refunded_minor: int = 0
     reversed: bool = False
@@ -85,6 +87,8 @@ class FakeAcquirer:
                 approved=step != "decline",
                 brand=brand,
                 had_code=card.security_code is not None,
+                on_file=request.on_file,
+                first_reference=request.first_reference,
             )
         if step == "lost-answer":
             raise NoAnswerError

@@ -104,7 +104,12 @@ class Client:
         return payment_id, answer.json()["token"]
 
     async def authorize(
-        self, payment_id: str, token: str, attempt_id: str = "", amount_minor: int = 4200
+        self,
+        payment_id: str,
+        token: str,
+        attempt_id: str = "",
+        amount_minor: int = 4200,
+        keep_for: str | None = None,
     ) -> httpx.Response:
         body = {
             "attempt_id": attempt_id or new_id("att"),
@@ -114,6 +119,7 @@ class Client:
             "currency": "EUR",
             "reference": "order-17",
             "description": "Two tickets",
+            "keep_for": keep_for,
         }
         return await self.panel.post("/v1/authorizations", json=body)
 

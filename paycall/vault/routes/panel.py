@@ -18,6 +18,7 @@ from paycall.domain.authorization import (
     AuthorizationRequest,
     AuthorizationResult,
     CardSummary,
+    KeptCard,
 )
 from paycall.domain.declines import decline_to_json
 from paycall.domain.free_text import holds_card_number
@@ -57,6 +58,14 @@ class AuthorizationBody(_Body):
     currency: str
     reference: _FreeText = Field(default="", max_length=64)
     description: _FreeText = Field(default="", max_length=256)
+    keep_for: _Id | None = None
+
+
+class KeptCardBody(_Body):
+    """Which of whose kept cards a payment is to be charged to."""
+
+    token: _Id
+    customer: _Id
 
 
 class OperationBody(_Body):
@@ -81,6 +90,30 @@ async def card(payment_id: Identifier, services: ServicesDependency) -> CardSumm
     return replace(summary, retry=await asyncio.to_thread(services.budgets.told, payment_id))
 
 
+@router.put("/v1/payments/{payment_id}/card", status_code=204)
+async def use_kept_card(
+    payment_id: Identifier, body: KeptCardBody, services: ServicesDependency, actor: ActorDependency
+) -> Response:
+    """Charge a customer's kept card with this payment: the payment gets a token of its own for it."""
+    await asyncio.to_thread(services.kept_cards.use, payment_id, body.token, body.customer, actor)
+    return Response(status_code=204)
+
+
+@router.get("/v1/customers/{customer}/cards")
+async def kept_cards(customer: Identifier, services: ServicesDependency) -> dict[str, list[KeptCard]]:
+    """The cards that are kept for a customer."""
+    return {"cards": await asyncio.to_thread(services.kept_cards.of, customer)}
+
+
+@router.delete("/v1/customers/{customer}/cards/{token}", status_code=204)
+async def delete_kept_card(
+    customer: Identifier, token: Identifier, services: ServicesDependency, actor: ActorDependency
+) -> Response:
+    """Forget a kept card."""
+    await asyncio.to_thread(services.kept_cards.delete, customer, token, actor)
+    return Response(status_code=204)
+
+
 @router.delete("/v1/payments/{payment_id}", status_code=204)
 async def drop(payment_id: Identifier, services: ServicesDependency, actor: ActorDependency) -> Response:
     """The payment is over: forget its security code and its card."""
@@ -99,6 +132,7 @@ async def authorize(
         money=Money(body.amount_minor, body.currency),
         reference=body.reference,
         description=body.description,
+        keep_for=body.keep_for or "",
     )
     return _result(await services.authorizer.authorize(request, body.token, actor), services)
 
