@@ -21,7 +21,7 @@ from typing import Final
 import numpy as np
 
 from dsp import rules
-from dsp.checks import Pcm, check_numbers, check_pcm, check_rate
+from dsp.checks import Pcm, check_duration, check_pcm, check_rate, check_whole
 from dsp.goertzel import BLOCK
 from dsp.keys import Evidence, Suspects, evidence, missing_steps
 from dsp.levels import dbm0_to_peak
@@ -33,6 +33,7 @@ _MILLIWATT: Final = dbm0_to_peak(0.0) ** 2
 _STEP_MS: Final = 20
 _UP: Final = -1  # in place of a key: none is down
 _FLUSH: Final = 10 * BLOCK  # of silence end every key
+_MAX_CHANNELS: Final = 10_000  # a quarter of a gigabyte
 _MAX_STEPS: Final = 8192  # of 20 ms, over all channels, judged at a time ...
 _MAX_STEPS_EACH: Final = 512  # ... and of each channel: more is no quicker, and a call needs little memory
 
@@ -70,7 +71,7 @@ class DtmfDetectorBank:
     Parameters
     ----------
     channels : int
-        At least 1.
+        1 to 10,000.
     sample_rate_hz : int
         8000, or 16000 (halved inside).
     part_s : float, optional
@@ -83,7 +84,7 @@ class DtmfDetectorBank:
     Raises
     ------
     ValueError
-        No channel, an unsupported rate, or another time to decide.
+        No channel or too many, an unsupported rate, a length that is none, or another time to decide.
     """
 
     def __init__(
@@ -94,18 +95,12 @@ class DtmfDetectorBank:
         *,
         decide_every_ms: int = 80,
     ) -> None:
-        if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
-            raise ValueError("channels must be a whole number of at least 1")
+        self.channels = check_whole("channels", channels, 1, _MAX_CHANNELS)
         self.sample_rate_hz = check_rate(sample_rate_hz)
-        if not isinstance(decide_every_ms, int) or decide_every_ms not in range(_STEP_MS, 1001, _STEP_MS):
-            raise ValueError("decide_every_ms must be a multiple of 20 up to 1000")
-        self._steps = decide_every_ms // _STEP_MS
-        if part_s is not None:
-            check_numbers("lengths of a block", part_s)
-        most = max(min(_MAX_STEPS // channels, _MAX_STEPS_EACH), self._steps)
-        wanted = most if part_s is None else max(math.ceil(1000.0 * part_s / _STEP_MS), self._steps)
-        self._at_once = min(wanted, most)
-        self.channels = channels
+        self._steps = check_whole("decide_every_ms", decide_every_ms, _STEP_MS, 1000, _STEP_MS) // _STEP_MS
+        most = max(min(_MAX_STEPS // self.channels, _MAX_STEPS_EACH), self._steps)
+        wanted = most if part_s is None else math.ceil(1000.0 * check_duration("part_s", part_s) / _STEP_MS)
+        self._at_once = min(max(wanted, self._steps), most)
         self.reset()
 
     def reset(self) -> None:

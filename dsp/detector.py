@@ -25,7 +25,7 @@ class DtmfDetector:
     Raises
     ------
     ValueError
-        Unsupported rate.
+        Unsupported rate, or a length that is none.
     """
 
     def __init__(self, sample_rate_hz: int = 8000, part_s: float | None = None) -> None:

@@ -7,20 +7,33 @@ guess the moments.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from dsp.checks import Floats, Pcm, check_numbers, check_pcm, check_rate
+from dsp.checks import Floats, Pcm, check_number, check_pcm, check_rate
 from dsp.levels import dbm0_to_peak
 from dsp.tones import HIGH_HZ, LOW_HZ, SYMBOLS, frequencies_hz
 
 Moment = tuple[float, float]
 _STRETCH_S = 0.020
+_LONGEST_S = 1e6
+
+
+def _rows(what: str, rows: Any, width: int) -> list[tuple[Any, ...]]:
+    """``rows`` as tuples; ``ValueError`` that asks for ``what`` unless each has this many entries."""
+    try:
+        found = [tuple(row) for row in rows]
+    except TypeError:
+        found = [()]
+    if any(len(row) != width for row in found):
+        raise ValueError(f"give {what}")
+    return found
 
 
 def _span(samples: Pcm, moment: Moment, sample_rate_hz: int) -> Floats:
-    check_numbers("moments", *moment)
-    begin, end = (max(round(edge * sample_rate_hz), 0) for edge in moment)
+    edges_s = [check_number("the edges of a moment", edge, -_LONGEST_S, _LONGEST_S) for edge in moment]
+    begin, end = (max(round(edge_s * sample_rate_hz), 0) for edge_s in edges_s)
     return samples[begin:end].astype(np.float64)
 
 
@@ -65,17 +78,16 @@ def matched_recovery(
     Raises
     ------
     ValueError
-        Bad samples, an unknown key, or as many moments as symbols are not given.
+        Bad samples, an unknown key, moments that are none, or not as many of them as symbols.
     """
     samples = check_pcm(pcm)
-    check_rate(sample_rate_hz)
-    if len(moments) != len(symbols):
-        raise ValueError("give one moment for each symbol")
-    right = 0
-    for moment, symbol in zip(moments, symbols, strict=True):
+    rate_hz = check_rate(sample_rate_hz)
+    spans = [_span(samples, (a, b), rate_hz) for a, b in _rows("moments as (start_s, end_s)", moments, 2)]
+    if not isinstance(symbols, Sequence) or len(spans) != len(symbols):
+        raise ValueError("give one moment for each symbol, and the symbols as a sequence")
+    for symbol in symbols:
         frequencies_hz(symbol)
-        right += likeliest_key(_span(samples, moment, sample_rate_hz), sample_rate_hz) == symbol
-    return right
+    return sum(likeliest_key(span, rate_hz) == symbol for span, symbol in zip(spans, symbols, strict=True))
 
 
 def residual_db(
@@ -103,14 +115,14 @@ def residual_db(
     Raises
     ------
     ValueError
-        Bad samples or an unknown key.
+        Bad samples, an unknown key, or moments that are none.
     """
     samples = check_pcm(pcm)
-    check_rate(sample_rate_hz)
+    rate_hz = check_rate(sample_rate_hz)
     reference = dbm0_to_peak(reference_level_dbm0) ** 2
     left = []
-    for symbol, start_s, end_s in moments:
-        span = _span(samples, (start_s, end_s), sample_rate_hz)
-        strongest = max(_projection(span, f, sample_rate_hz) for f in frequencies_hz(symbol))
+    for symbol, start_s, end_s in _rows("moments as (symbol, start_s, end_s)", moments, 3):
+        span = _span(samples, (start_s, end_s), rate_hz)
+        strongest = max(_projection(span, f, rate_hz) for f in frequencies_hz(symbol))
         left.append(10.0 * np.log10(max(strongest / reference, 1e-12)))
     return np.array(left, dtype=np.float64)

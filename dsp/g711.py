@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.ma import MaskedArray
 from numpy.typing import NDArray
 
 from dsp.checks import Pcm, check_pcm
@@ -69,7 +70,7 @@ _LINEAR_TO_ULAW = _compress_table(_ulaw_compress, 4)
 
 
 def _check_codes(codes: Any) -> Codes:
-    if not isinstance(codes, np.ndarray) or codes.dtype != np.uint8:
+    if not isinstance(codes, np.ndarray) or isinstance(codes, MaskedArray) or codes.dtype != np.uint8:
         raise ValueError("G.711 codes must be a numpy array of uint8")
     if codes.ndim != 1:
         raise ValueError("codes must be one-dimensional: one channel")

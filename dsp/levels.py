@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dsp.checks import Floats, Pcm, check_numbers, check_pcm
+from dsp.checks import Floats, Pcm, check_level, check_pcm
 
 FULL_SCALE_PEAK = 32768.0
 ALAW_FULL_SCALE_DBM0 = 3.14  # of a sine with a peak of 32768
@@ -20,13 +20,15 @@ SILENCE_DBM0 = -120.0  # reported for digital silence, which has no level
 
 
 def dbm0_to_peak(level_dbm0: float, full_scale_dbm0: float = ALAW_FULL_SCALE_DBM0) -> float:
-    """Peak (in 16-bit units) of a sine of this level; ``ValueError`` unless it is a finite number."""
-    check_numbers("levels", level_dbm0, full_scale_dbm0)
-    return FULL_SCALE_PEAK * float(10.0 ** ((level_dbm0 - full_scale_dbm0) / 20.0))
+    """Peak (in 16-bit units) of a sine of this level; ``ValueError`` unless it is within 300 dB of 0."""
+    over_full_scale_db = check_level("level_dbm0", level_dbm0) - check_level(
+        "full_scale_dbm0", full_scale_dbm0
+    )
+    return FULL_SCALE_PEAK * float(10.0 ** (over_full_scale_db / 20.0))
 
 
 def dbm0_to_rms(level_dbm0: float, full_scale_dbm0: float = ALAW_FULL_SCALE_DBM0) -> float:
-    """RMS (in 16-bit units) of any signal of this level; ``ValueError`` unless it is a finite number."""
+    """RMS (in 16-bit units) of any signal of this level; ``ValueError`` unless it is within 300 dB of 0."""
     return dbm0_to_peak(level_dbm0, full_scale_dbm0) / float(np.sqrt(2.0))
 
 
@@ -36,11 +38,12 @@ def power_to_dbm0(mean_square: ArrayLike, full_scale_dbm0: float = ALAW_FULL_SCA
     Raises
     ------
     ValueError
-        Something that is no number, or not finite.
+        Something that is no number, negative or not finite; a full scale that is none.
     """
     squares = np.asarray(mean_square)
-    if squares.dtype.kind not in "iuf" or not np.isfinite(squares).all():
-        raise ValueError("mean squares must be finite numbers")
+    if squares.dtype.kind not in "iuf" or not np.isfinite(squares).all() or (squares < 0).any():
+        raise ValueError("mean squares must be finite numbers of at least 0")
+    full_scale_dbm0 = check_level("full_scale_dbm0", full_scale_dbm0)
     full_scale = FULL_SCALE_PEAK**2 / 2.0
     floor = full_scale * 10.0 ** ((SILENCE_DBM0 - full_scale_dbm0) / 10.0)
     power = np.maximum(squares.astype(np.float64), floor)

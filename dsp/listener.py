@@ -8,6 +8,7 @@ two bands. A fault in :mod:`dsp.detector` or :mod:`dsp.masker` is therefore not 
 from __future__ import annotations
 
 import numpy as np
+from numpy.ma import MaskedArray
 from numpy.typing import NDArray
 
 _LOW_HZ = np.array([697.0, 770.0, 852.0, 941.0])
@@ -32,7 +33,7 @@ class ToneListener:
     """
 
     def __init__(self, sample_rate_hz: int = 8000) -> None:
-        if sample_rate_hz not in (8000, 16000):
+        if not isinstance(sample_rate_hz, int) or sample_rate_hz not in (8000, 16000):
             raise ValueError("sample_rate_hz must be 8000 or 16000")
         self.keys_heard = 0
         self._rate = sample_rate_hz
@@ -56,7 +57,8 @@ class ToneListener:
         ValueError
             Not one channel of int16; the listener is as before.
         """
-        if not isinstance(pcm, np.ndarray) or pcm.dtype != np.int16 or pcm.ndim != 1:
+        array = isinstance(pcm, np.ndarray) and not isinstance(pcm, MaskedArray)
+        if not array or pcm.dtype.newbyteorder("=") != np.int16 or pcm.ndim != 1:
             raise ValueError("samples must be a one-dimensional numpy array of int16")
         before = self.keys_heard
         self._buffer = np.concatenate([self._buffer, pcm])

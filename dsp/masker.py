@@ -18,13 +18,13 @@ How a call uses one masker:
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dsp.checks import Floats, Pcm, check_pcm, check_rate
-from dsp.goertzel import BLOCK, WINDOW
+from dsp.checks import Floats, Pcm, check_pcm, check_rate, check_whole
+from dsp.goertzel import BLOCK, RATE_HZ, WINDOW
 from dsp.levels import dbm0_to_peak, dbm0_to_rms
 from dsp.resample import Halver
 from dsp.suspicion import Suspicion
@@ -51,10 +51,15 @@ class ToneMasker:
         What is heard instead of a key: nothing, noise at the line's level, or one tone that is the
         same for every key.
     frame_ms : int, optional
-        Sound comes in whole frames of so many ms, a multiple of 10. Without, blocks may have any length.
+        Sound comes in whole frames of so many ms, a multiple of 10 up to 1000. Without, blocks may have any length.
     delay_ms : int
         Length of the delay line, 20 to 100. The less, the more of a key's onset is heard before a drop-out
         that comes right behind it (docs/dtmf.md has the figures).
+
+    Raises
+    ------
+    ValueError
+        An unsupported rate, or another replacement, frame or delay.
 
     Attributes
     ----------
@@ -70,17 +75,15 @@ class ToneMasker:
         delay_ms: int = 40,
     ) -> None:
         self.sample_rate_hz = check_rate(sample_rate_hz)
-        if replacement not in ("silence", "comfort", "tone"):
+        if not isinstance(replacement, str) or replacement not in get_args(Replacement):
             raise ValueError("replacement must be 'silence', 'comfort' or 'tone'")
         self.replacement: Replacement = replacement
         self._factor = self.sample_rate_hz // 8000
-        if frame_ms is not None and (not isinstance(frame_ms, int) or frame_ms <= 0 or frame_ms * 8 % BLOCK):
-            raise ValueError("frame_ms must be a multiple of 10")
-        if isinstance(delay_ms, bool) or not isinstance(delay_ms, int) or not 20 <= delay_ms <= 100:
-            raise ValueError("delay_ms must be a whole number from 20 to 100")
         self._framed = frame_ms is not None
-        self._unit = (BLOCK if frame_ms is None else frame_ms * 8) * self._factor
-        self.delay_samples = delay_ms * 8 * self._factor
+        step_ms = 1000 * BLOCK // RATE_HZ
+        unit_ms = step_ms if frame_ms is None else check_whole("frame_ms", frame_ms, step_ms, 1000, step_ms)
+        self._unit = unit_ms * self.sample_rate_hz // 1000
+        self.delay_samples = check_whole("delay_ms", delay_ms, 20, 100) * self.sample_rate_hz // 1000
         # What has not left when a window is judged. A frame's first window ends BLOCK samples into it, or later.
         self._back = self.delay_samples + (BLOCK * self._factor if self._framed else 0)
         self.reset()
@@ -93,6 +96,11 @@ class ToneMasker:
         self._noise_rms = dbm0_to_rms(MAX_COMFORT_DBM0)
         self.engaged = True
         self._restart()
+
+    @property
+    def hears_tone(self) -> bool:
+        """Whether what came in last sounds like a tone itself, not like the remains of one."""
+        return self.engaged and self._suspicion.sign
 
     def _restart(self, last_heard: int = 0) -> None:
         """Start with an empty delay line; ``last_heard`` is let fade, not cut."""

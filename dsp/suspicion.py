@@ -90,11 +90,13 @@ class Suspicion:
     ----------
     fresh : bool
         Whether the last window is the first with a sign: suspicious, and more than remains.
+    sign : bool
+        Whether the last window had one.
     """
 
     def __init__(self) -> None:
         self.fresh = False
-        self._sign = False
+        self.sign = False
         self._tones = (-1, -1)
         self._share = 0.0
         self._beside = 0.0
@@ -115,7 +117,7 @@ class Suspicion:
         energy -= self._hum(low_band)
         sign = self._weigh(tones[:8], energy) or self._fragment(samples, tones[:8], energy)
         sign = self._lax(tones, energy) or sign
-        self.fresh, self._sign = sign and not self._sign, sign
+        self.fresh, self.sign = sign and not self.sign, sign
         return sign or self._remains(tones[:8], energy)
 
     def _hum(self, low_band: float) -> float:

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from dsp.checks import Pcm, check_numbers, check_rate
+from dsp.checks import Pcm, check_duration, check_level, check_number, check_rate
 from dsp.levels import ALAW_FULL_SCALE_DBM0, dbm0_to_peak
 
 LOW_HZ: Final = (697.0, 770.0, 852.0, 941.0)
@@ -24,15 +24,10 @@ def frequencies_hz(symbol: str) -> tuple[float, float]:
     return LOW_HZ[index // 4], HIGH_HZ[index % 4]
 
 
-_NUMBERS: Final = "durations, levels and frequencies"
-
-
 def silence(duration_s: float, sample_rate_hz: int = 8000) -> Pcm:
-    """Digital silence, int16, ``round(duration_s * sample_rate_hz)`` samples."""
-    check_numbers(_NUMBERS, duration_s)
-    if duration_s < 0:
-        raise ValueError("a duration cannot be negative")
-    return np.zeros(round(duration_s * check_rate(sample_rate_hz)), dtype=np.int16)
+    """Digital silence, int16, ``round(duration_s * sample_rate_hz)`` samples; ``ValueError`` as in a tone."""
+    count = round(check_duration("duration_s", duration_s) * check_rate(sample_rate_hz))
+    return np.zeros(count, dtype=np.int16)
 
 
 def dtmf_tone(
@@ -75,13 +70,17 @@ def dtmf_tone(
     Raises
     ------
     ValueError
-        Unknown key, unsupported rate, negative or non-finite number.
+        Unknown key, unsupported rate, a number that is not finite or out of its limits: durations from 0 to
+        an hour, levels within 300 dB, frequency errors within 1.
     """
     low_hz, high_hz = frequencies_hz(symbol)
-    check_numbers(_NUMBERS, duration_s, level_dbm0, twist_db, low_error, high_error, ramp_s, phase_rad)
-    if duration_s < 0 or ramp_s < 0:
-        raise ValueError("a duration cannot be negative")
-    count = round(duration_s * check_rate(sample_rate_hz))
+    sample_rate_hz = check_rate(sample_rate_hz)
+    level_dbm0, twist_db = check_level("level_dbm0", level_dbm0), check_level("twist_db", twist_db)
+    low_error = check_number("low_error", low_error, -1.0, 1.0)
+    high_error = check_number("high_error", high_error, -1.0, 1.0)
+    phase_rad = check_number("phase_rad", phase_rad, -1e6, 1e6)
+    ramp_s = check_duration("ramp_s", ramp_s)
+    count = round(check_duration("duration_s", duration_s) * sample_rate_hz)
     angle = 2.0 * np.pi * np.arange(count) / sample_rate_hz
     low_peak = dbm0_to_peak(level_dbm0 - twist_db / 2.0, full_scale_dbm0)
     high_peak = dbm0_to_peak(level_dbm0 + twist_db / 2.0, full_scale_dbm0)

@@ -101,6 +101,12 @@ ODD = [
     pytest.param(np.zeros(160, dtype=np.uint16), id="uint16"),
     pytest.param(np.zeros((160, 2), dtype=np.int16), id="stereo"),
     pytest.param(np.int16(3), id="scalar"),
+    pytest.param(np.array(3, dtype=np.int16), id="0-d"),
+    pytest.param(np.zeros((2, 2, 40), dtype=np.int16), id="3-d"),
+    pytest.param(np.zeros(160, dtype=complex), id="complex"),
+    pytest.param(np.zeros(160, dtype=object), id="objects"),
+    pytest.param(np.zeros(160, dtype=bool), id="bool"),
+    pytest.param(np.ma.array(np.zeros(160, dtype=np.int16), mask=True), id="masked"),
 ]
 
 
@@ -118,17 +124,24 @@ def test_odd_input_is_refused_and_changes_nothing(make, odd):
         )
 
 
-@pytest.mark.parametrize("rate", [0, 11025, 44100, 8000.5, True, "8000", None])
+@pytest.mark.parametrize("rate", [0, 11025, 44100, 8000.5, True, "8000", None, [8000], np.array([8000])])
 @pytest.mark.parametrize("make", [dsp.DtmfDetector, dsp.ToneMasker, dsp.ToneListener])
 def test_other_rates_are_refused(make, rate):
     with pytest.raises(ValueError, match="8000 or 16000"):
         make(rate)
 
 
-@pytest.mark.parametrize("channels", [0, -1, 2.0, True, "2"])
+@pytest.mark.parametrize("channels", [0, -1, 2.0, True, "2", 10**9, 10**400])
 def test_a_bank_needs_channels(channels):
     with pytest.raises(ValueError, match="channels"):
         dsp.DtmfDetectorBank(channels)
+
+
+@pytest.mark.parametrize("part_s", [-0.1, np.nan, np.inf, 1e308, 10**400, True, "1", [1.0]])
+@pytest.mark.parametrize("make", [dsp.DtmfDetector, lambda *a, **k: dsp.DtmfDetectorBank(1, *a, **k)])
+def test_a_length_of_a_block_that_is_none_is_refused(make, part_s):
+    with pytest.raises(ValueError, match="part_s"):
+        make(part_s=part_s)
 
 
 @pytest.mark.parametrize("decide_every_ms", [0, 10, 30, 1020, 20.0, True, "20", None])

@@ -39,3 +39,14 @@ def test_moments_and_symbols_must_match():
         dsp.matched_recovery(dsp.silence(1.0), MOMENTS, "1")
     with pytest.raises(ValueError, match="DTMF key"):
         dsp.matched_recovery(dsp.silence(1.0), [(0.0, 0.1)], ["x"])
+
+
+@pytest.mark.parametrize(
+    "moments", [None, 5, [1], [None], "1", [(0.0, 0.1, 0.2)], [(0.0, "x")], [(0.0, np.inf)]]
+)
+def test_what_is_no_moment_is_refused(moments):
+    pcm = dsp.silence(0.2)
+    with pytest.raises(ValueError, match="moment"):
+        dsp.matched_recovery(pcm, moments, "1")
+    with pytest.raises(ValueError, match="moment"):
+        dsp.residual_db(pcm, moments if not isinstance(moments, list) else [("1", m) for m in moments])

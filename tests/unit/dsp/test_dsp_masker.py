@@ -184,15 +184,16 @@ def test_reset_forgets_everything():
     assert np.array_equal(run(masker, pcm), first)
 
 
-@pytest.mark.parametrize("delay_ms", [0, 19, 101, 40.0, True, None])
+@pytest.mark.parametrize("delay_ms", [0, 19, 101, 40.0, True, None, 10**400])
 def test_an_impossible_delay_is_refused(delay_ms):
     with pytest.raises(ValueError, match="delay_ms"):
         dsp.ToneMasker(delay_ms=delay_ms)
 
 
-def test_an_unknown_replacement_is_refused():
+@pytest.mark.parametrize("replacement", ["music", "", None, b"tone", ["tone"], np.array(["tone"])])
+def test_an_unknown_replacement_is_refused(replacement):
     with pytest.raises(ValueError, match="replacement"):
-        dsp.ToneMasker(replacement="music")
+        dsp.ToneMasker(replacement=replacement)
 
 
 def test_a_masker_of_whole_frames_takes_nothing_else():
@@ -200,5 +201,9 @@ def test_a_masker_of_whole_frames_takes_nothing_else():
     masker.process(voice(0.1))
     with pytest.raises(ValueError, match="whole frames"):
         masker.process(voice(0.1)[:161])
-    with pytest.raises(ValueError, match="multiple of 10"):
-        dsp.ToneMasker(frame_ms=15)
+
+
+@pytest.mark.parametrize("frame_ms", [15, 0, -10, 20.0, True, "20", 1010, 10**400])
+def test_an_impossible_frame_is_refused(frame_ms):
+    with pytest.raises(ValueError, match="frame_ms must be a multiple of 10"):
+        dsp.ToneMasker(frame_ms=frame_ms)

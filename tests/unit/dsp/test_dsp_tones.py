@@ -56,9 +56,8 @@ def test_a_loud_key_is_clipped_not_wrapped():
     ],
 )
 def test_impossible_tones_are_refused(arguments):
-    with pytest.raises(ValueError, match=r".") as refusal:
+    with pytest.raises(ValueError, match=r"^(a DTMF key|duration_s|level_dbm0|sample_rate_hz) "):
         dsp.dtmf_tone(*arguments)
-    assert str(refusal.value)[:4] in ("a DT", "a du", "dura", "samp")
 
 
 def test_an_empty_block_has_no_level():
@@ -66,7 +65,7 @@ def test_an_empty_block_has_no_level():
         dsp.level_dbm0(np.zeros(0, dtype=np.int16))
 
 
-@pytest.mark.parametrize("number", [math.nan, math.inf, None, "1", True])
+@pytest.mark.parametrize("number", [math.nan, math.inf, None, "1", True, 1e308, 10**400, np.array([1.0])])
 def test_what_is_no_finite_number_is_refused(number):
     pcm = dsp.silence(0.2)
     for refuse in (
@@ -75,12 +74,25 @@ def test_what_is_no_finite_number_is_refused(number):
         lambda: dsp.silence(number),
         lambda: dsp.dbm0_to_peak(number),
         lambda: dsp.dbm0_to_rms(number),
-        lambda: dsp.power_to_dbm0(number),
+        lambda: dsp.power_to_dbm0(1.0, number),
+        lambda: dsp.level_dbm0(pcm, number),
         lambda: dsp.matched_recovery(pcm, [(0.0, number)], "1"),
         lambda: dsp.residual_db(pcm, [("1", 0.0, 0.1)], number),
     ):
         with pytest.raises(ValueError, match="finite"):
             refuse()
+
+
+@pytest.mark.parametrize("mean_square", [math.nan, math.inf, None, "1", True, -1.0, [1.0, -1.0], 1j])
+def test_what_is_no_power_has_no_level(mean_square):
+    with pytest.raises(ValueError, match="mean squares"):
+        dsp.power_to_dbm0(mean_square)
+
+
+def test_a_number_of_numpy_is_a_number():
+    """Even a small one, whose arithmetic would overflow."""
+    assert np.array_equal(dsp.dtmf_tone("1", np.uint8(1), np.int16(-10)), dsp.dtmf_tone("1", 1.0, -10.0))
+    assert dsp.dbm0_to_peak(np.float32(0), np.uint8(3)) == dsp.dbm0_to_peak(0, 3)
 
 
 @pytest.mark.parametrize("key", [None, 5, b"1", ["1"], "12", "x"])
