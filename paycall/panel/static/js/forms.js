@@ -105,10 +105,10 @@ async function answered(form, answer) {
     setTimeout(() => location.reload(), Number(form.dataset.reload ?? 0));
     return;
   }
-  const dialog = form.closest("dialog");
-  dialog?.close();
+  const asked = form.closest("dialog");
+  asked?.close();
   // Its opener is gone with the step that it was: the keyboard goes on where the payment is now.
-  if (dialog) document.querySelector('[data-part="front"]')?.focus({ preventScroll: true });
+  if (asked) document.querySelector('[data-part="front"]')?.focus({ preventScroll: true });
   if (form.hasAttribute("data-fills")) fill(form.querySelector("[data-filled]"), await answer.json());
   if (!form.dataset.shows) return;
   // What the answer holds and is shown only now, such as an invitation.
