@@ -332,6 +332,7 @@ class Attempt(Answer):
     avs_result: str | None
     code_result: str | None
     decline: DeclineView | None
+    reversal_due: bool = Field(description="a part was approved, and is being given back")
     error: str | None
     started_at: datetime
     answered_at: datetime | None
@@ -398,7 +399,7 @@ class Payment(Answer):
         description="a late approval is voided then, unless it is settled"
     )
     actions: list[str]
-    needs_review: Literal["authorization", "settle", "void", "refund"] | None = Field(
+    needs_review: Literal["authorization", "reversal", "settle", "void", "refund"] | None = Field(
         description="what nobody but people can find out, with the acquirer's own tool"
     )
     next_steps: list[Step]

@@ -213,6 +213,7 @@ STORY: dict[str, str] = {
     "refund_failed": N_("Refund failed"),
     "needs_review": N_("Nobody but people can find it out: look at the acquirer's own tool"),
     "closed_by_hand": N_("Closed by hand"),
+    "part_reversed": N_("The part that was approved has been given back"),
 }
 AUDIT_ACTIONS: dict[str, str] = {
     "sign-in": N_("Sign-in"),

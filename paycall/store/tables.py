@@ -217,7 +217,7 @@ class AttemptRow(Base):
     # Whether its acquirer settles less than was approved, and releases the rest.
     settles_part: Mapped[bool] = mapped_column(default=False)
     # A part was approved, which is a decline here: that part is being given back.
-    reversal_due: Mapped[bool] = mapped_column(default=False)
+    reversal_due: Mapped[bool] = mapped_column(default=False, index=True)
     error: Mapped[str | None]
     started_at: Mapped[datetime]
     answered_at: Mapped[datetime | None]

@@ -33,6 +33,7 @@ APPROVED = "4242424242424242"
 DECLINED = "4000000000000002"
 WRONG_CODE = "4000000000000127"
 NO_ANSWER = "4000000000000341"
+PARTIAL = "4000000000000440"
 _CODES = {DECLINED: "05", WRONG_CODE: "N7", "4000000000009995": "51"}
 
 
@@ -150,6 +151,11 @@ class FakeVault:
             return None
         if number == NO_ANSWER:
             return AuthorizationResult(Outcome.UNKNOWN, "sandbox")
+        if number == PARTIAL:
+            decline = decline_for("iso8583_de39", "51")
+            return AuthorizationResult(
+                Outcome.DECLINED, "sandbox", "sbx_part", decline=decline, reversal_due=True
+            )
         if number in _CODES:
             decline = decline_for("iso8583_de39", _CODES[number])
             return AuthorizationResult(Outcome.DECLINED, "sandbox", "sbx_declined", decline=decline)
@@ -166,7 +172,11 @@ class FakeVault:
     async def attempt(self, attempt_id: str) -> AuthorizationResult | None:
         self._check()
         known = self.attempts.get(attempt_id)
-        waits = self.needs_review and known is not None and known.outcome is Outcome.UNKNOWN
+        waits = (
+            self.needs_review
+            and known is not None
+            and (known.outcome is Outcome.UNKNOWN or known.reversal_due)
+        )
         return replace(known, needs_review=True) if known is not None and waits else known
 
     async def abandon(self, attempt_id: str) -> AuthorizationResult | None:
@@ -195,7 +205,9 @@ class FakeVault:
         if not self.needs_review:
             raise StateError
         self.closed.append((subject, verdict, acquirer_reference))
-        if subject in self.attempts:
+        if subject in self.attempts and self.attempts[subject].reversal_due:
+            self.attempts[subject] = replace(self.attempts[subject], reversal_due=False)
+        elif subject in self.attempts:
             self.resolve(subject, Outcome(verdict))
         else:
             self.operation_outcome = OperationOutcome(verdict)

@@ -21,7 +21,7 @@ from paycall.panel.services.accounts import add_operator
 from paycall.settings import PanelSettings, SiteSettings
 from paycall.store.database import open_database, writing
 from tests.fakes.fake_cell import FakeCell
-from tests.fakes.fake_vault import APPROVED, DECLINED, NO_ANSWER, WRONG_CODE, FakeClock, FakeVault
+from tests.fakes.fake_vault import APPROVED, DECLINED, NO_ANSWER, PARTIAL, WRONG_CODE, FakeClock, FakeVault
 
 PASSWORD = "correct-horse-battery-9"
 
@@ -173,6 +173,7 @@ __all__ = [
     "APPROVED",
     "DECLINED",
     "NO_ANSWER",
+    "PARTIAL",
     "PASSWORD",
     "WRONG_CODE",
     "FakeCell",

@@ -24,11 +24,13 @@ from paycall.panel.services.cards import expire_code
 from paycall.panel.services.context import Context
 from paycall.panel.services.operations import OperationService
 from paycall.panel.services.records import AFTER_CALL, call_of, move, payment_for_change
+from paycall.panel.services.reversals import ReversalService
 from paycall.store.tables import AttemptRow, CallRow, IdempotencyRow, OperationRow, PaymentRow
 
 _log = structlog.get_logger(__name__)
 _ROUND_S = 1.0
 _TIDY_AFTER_S = 60.0
+_REVERSALS_EVERY_S = 5.0
 _FORGET_KEYS_AFTER = timedelta(days=2)
 
 
@@ -42,6 +44,7 @@ class Caretaker:
         captures: CaptureService,
         authorizations: AuthorizationService,
         operations: OperationService,
+        reversals: ReversalService,
     ) -> None:
         self._context = context
         self._calls = calls
@@ -49,6 +52,8 @@ class Caretaker:
         self._tidy_at_s: float | None = None
         self._authorizations = authorizations
         self._operations = operations
+        self._reversals = reversals
+        self._reversals_at_s = 0.0
 
     async def recover(self) -> None:
         """Take up again what the last run of the panel left in the middle."""
@@ -77,6 +82,9 @@ class Caretaker:
         if self._tidy_at_s is not None and self._context.deps.clock.monotonic() >= self._tidy_at_s:
             self._tidy_at_s = None
             await self.tidy()
+        if self._context.deps.clock.monotonic() >= self._reversals_at_s:
+            self._reversals_at_s = self._context.deps.clock.monotonic() + _REVERSALS_EVERY_S
+            self._context.tasks.start(self._reversals.look_at_all(), "reversals", once=True)
         await self._calls.end_orphans()
         expired, left, unkept, due = await self._context.read(self._due)
         for payment_id in expired:

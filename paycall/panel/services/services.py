@@ -17,6 +17,7 @@ from paycall.panel.services.context import Context
 from paycall.panel.services.dialling import DiallingService
 from paycall.panel.services.linking import LinkingService
 from paycall.panel.services.operations import OperationService
+from paycall.panel.services.reversals import ReversalService
 from paycall.panel.services.reviews import ReviewService
 from paycall.panel.services.test_calls import TestCallService
 
@@ -45,13 +46,14 @@ def wire(context: Context) -> Services:
     test_calls = TestCallService(context)
     calls = CallService(context, captures, test_calls)
     linking = LinkingService(context)
+    reversals = ReversalService(context)
     return Services(
         captures=captures,
         authorizations=authorizations,
         operations=operations,
-        reviews=ReviewService(context, authorizations, operations),
+        reviews=ReviewService(context, authorizations, operations, reversals),
         test_calls=test_calls,
-        caretaker=Caretaker(context, calls, captures, authorizations, operations),
+        caretaker=Caretaker(context, calls, captures, authorizations, operations, reversals),
         linking=linking,
         dialling=DiallingService(context, calls),
         events=CallEvents(context, calls, captures, cards, linking),

@@ -136,6 +136,7 @@ def _attempt_view(row: AttemptRow) -> dict[str, Any]:
         "avs_result": row.avs_result,
         "code_result": row.code_result,
         "decline": row.decline,
+        "reversal_due": row.reversal_due,
         "error": row.error,
         "started_at": _time(row.started_at),
         "answered_at": _time(row.answered_at),
@@ -157,9 +158,11 @@ def _operation_view(row: OperationRow) -> dict[str, Any]:
 
 
 def _needs_review(attempts: Sequence[AttemptRow], operations: Sequence[OperationRow]) -> str | None:
-    """What waits for people: ``authorization``, or the kind of an operation."""
+    """What waits for people: ``authorization``, ``reversal`` of a part, or the kind of an operation."""
     if any(row.state == "unknown" and row.error == NEEDS_REVIEW for row in attempts):
         return "authorization"
+    if any(row.reversal_due and row.error == NEEDS_REVIEW for row in attempts):
+        return "reversal"
     kinds = (row.kind for row in operations if row.state == "pending" and row.error == NEEDS_REVIEW)
     return next(kinds, None)
 

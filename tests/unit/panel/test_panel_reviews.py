@@ -12,7 +12,7 @@ from paycall.domain.authorization import OperationOutcome
 from paycall.panel.roles import Role
 from paycall.store.database import reading
 from paycall.store.tables import AUDIT
-from tests.fakes.panel_world import APPROVED, NO_ANSWER, PanelWorld, card_ready, charge, until
+from tests.fakes.panel_world import APPROVED, NO_ANSWER, PARTIAL, PanelWorld, card_ready, charge, until
 
 Run = Callable[..., None]
 
@@ -76,5 +76,34 @@ def test_a_settlement_that_nobody_can_find_out_is_closed_by_a_supervisor(run: Ru
         assert answer.status_code == 202, answer.text
         assert (answer.json()["state"], answer.json()["needs_review"]) == ("settled", None)
         assert answer.json()["operations"][0]["error"] is None
+
+    run(scenario)
+
+
+def test_a_part_that_is_never_given_back_is_closed_by_a_supervisor(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        world.add("boss", Role.SUPERVISOR)
+        payment_id = await _charged(world, PARTIAL, "declined")
+        anna, boss = await world.signed_in("anna"), await world.signed_in("boss")
+        path = f"/api/v1/payments/{payment_id}"
+        payment = (await anna.get(path)).json()
+        assert payment["attempts"][0]["reversal_due"] and payment["needs_review"] is None
+        assert "other_card" in [step["step"] for step in payment["next_steps"]], "the call goes on meanwhile"
+        world.vault.needs_review = True
+        world.clock.advance(seconds=10)
+        await _waits(boss, path, "reversal")
+        page = await boss.get(f"/payments/{payment_id}", headers={"accept": "text/html"})
+        assert '<option value="reversed">' in page.text and '<option value="approved">' not in page.text
+        for verdict in ("approved", "done"):
+            wrong = await boss.post(
+                f"{path}/review", json={"verdict": verdict, "acquirer_reference": "charge-17"}
+            )
+            assert wrong.status_code == 422, verdict
+        answer = await boss.post(f"{path}/review", json={"verdict": "reversed"})
+        assert answer.status_code == 202, answer.text
+        closed = answer.json()
+        assert (closed["state"], closed["needs_review"]) == ("declined", None)
+        assert not closed["attempts"][0]["reversal_due"] and closed["attempts"][0]["error"] is None
+        assert world.vault.closed == [(closed["attempts"][0]["id"], "reversed", None)]
 
     run(scenario)

@@ -33,6 +33,7 @@ def upgrade() -> None:
         batch_op.add_column(
             sa.Column("reversal_due", sa.Boolean(), nullable=False, server_default=sa.false())
         )
+        batch_op.create_index("ix_attempts_reversal_due", ["reversal_due"])
     with op.batch_alter_table("webhooks", schema=None) as batch_op:
         batch_op.add_column(sa.Column("former_secret_sealed", sa.String(length=500), nullable=True))
         batch_op.add_column(sa.Column("former_secret_until", UtcDateTime(), nullable=True))
@@ -48,6 +49,7 @@ def downgrade() -> None:
         batch_op.drop_column("former_secret_until")
         batch_op.drop_column("former_secret_sealed")
     with op.batch_alter_table("attempts", schema=None) as batch_op:
+        batch_op.drop_index("ix_attempts_reversal_due")
         batch_op.drop_column("reversal_due")
         batch_op.drop_column("settles_part")
     with op.batch_alter_table("payments", schema=None) as batch_op:
