@@ -171,9 +171,8 @@ class Bridge:
         if self._routing is not None:
             self._routing.cancel()
             self._routing = None
-        if self.caller is None or not self.caller.alive:
-            return
-        self._ring_agent(uri)
+        if self._caller_waits():
+            self._ring_agent(uri)
 
     def _ring_agent(self, uri: str) -> None:
         self.agent_uri = uri
@@ -309,7 +308,9 @@ class Bridge:
         if leg is self.agent and self._transfer is not None:
             return  # it left the caller to the new one
         ringing = leg is self.agent and self.state is CallState.RINGING and self._reason is None
-        if ringing and self._customer is None and self._next_route():
+        if ringing and self._customer is None and self._fallbacks and self._caller_waits():
+            # not here: PJSIP frees the leg's place after its callback, and the next one may need it
+            self._endpoint.post(partial(self._dial, self._fallbacks.pop(0)))
             return
         silent = status in OUR_OWN and not leg.replied
         reason, answer = self._why(leg, UNAVAILABLE if silent else status)
@@ -325,11 +326,8 @@ class Bridge:
         else:
             self._ended()
 
-    def _next_route(self) -> bool:
-        if not self._fallbacks or self.caller is None or not self.caller.alive:
-            return False
-        self._dial(self._fallbacks.pop(0))
-        return True
+    def _caller_waits(self) -> bool:
+        return self.caller is not None and self.caller.alive
 
     def _why(self, leg: Leg, status: int) -> tuple[EndReason, int]:
         """The reason of the end, and what whoever dialled is told if still unanswered."""

@@ -247,7 +247,7 @@ class Cell:
 
     def _on_incoming(self, pj_call: int, invite: str, peer: str) -> None:
         """Answered when PJSIP's callback is over: refusing an INVITE without SDP inside it aborts the process."""
-        if self._is_full() or self._draining or self._is_flooded():
+        if self._is_full() or self._draining or self._is_flooded() or self._endpoint.has_overslept():
             leg = Leg(self._endpoint, _Refused(self._refused.discard), pj_call)
             self._refused.add(leg)
             self._endpoint.call_later(REFUSE_AFTER_S, partial(leg.end, 503 if self._draining else 486))

@@ -17,11 +17,13 @@ import structlog
 
 from paycall.media.endpoint import SipEndpoint, Timer
 from paycall.media.legs import Leg
+from paycall.media.outcomes import NO_PLACE
 from paycall.settings import MediaSettings
 
 log = structlog.get_logger(__name__)
 
 NOT_FOUND = 404
+TOO_MANY = 70010  # PJ_ETOOMANY (pj/errno.h): phones that died in their calls have the places still
 PROBE_AFTER_S = 0.5  # an INVITE that was answered by then needs no probe (RFC 3261: T1)
 PROBE_CHECKS_S = (0.05, 0.3)
 KEEP_ALIVE = b"\r\n\r\n"  # what every SIP port ignores (RFC 5626, 3.5.1)
@@ -70,7 +72,7 @@ class Dialling:
             log.warning("leg_not_dialled", code=error.status)
             self._endpoint.keep_for_a_while(leg)
             leg.alive = False
-            self._on_failed(leg, NOT_FOUND)
+            self._on_failed(leg, NO_PLACE if error.status == TOO_MANY else NOT_FOUND)
             return
         self._timers = [
             self._endpoint.call_later(self._settings.ring_timeout_s, partial(self._rung_long_enough, leg)),
@@ -93,7 +95,7 @@ class Dialling:
     def _silent(self, leg: Leg) -> None:
         if leg is self.leg and leg.alive and not leg.replied:
             log.info("leg_unreachable", reason="no reply")
-            leg.end()
+            leg.give_up()
 
     def _probe(self, leg: Leg) -> None:
         """Ask the address itself: PJSIP's socket is not told of ICMP, one that is connected is."""
@@ -117,4 +119,4 @@ class Dialling:
             probe.close()
         if refused and leg is self.leg and leg.alive and not leg.replied:
             log.info("leg_unreachable", reason="refused", code=refused)
-            leg.end()
+            leg.give_up()

@@ -118,6 +118,21 @@ def release(dialog: Dialog, address: str, port: int) -> tuple[str, tuple[str, in
     return _message(lines), hop
 
 
+def gone(dialog: Dialog) -> str | None:
+    """What the other side would have sent, were it there: 503 to our INVITE, or BYE. None: it was our turn."""
+    if dialog.stage == "uac-early":
+        return _refusal(dialog, ours=True)
+    if dialog.stage == "uas-early":
+        return None
+    lines = [
+        f"BYE {dialog.target} SIP/2.0",
+        f"Via: SIP/2.0/UDP 127.0.0.1;rport;branch=z9hG4bK{secrets.token_hex(8)}",
+    ]
+    lines += ["Max-Forwards: 70", f"From: {dialog.remote}", f"To: {dialog.local}"]
+    lines += [f"Call-ID: {dialog.call_id}", f"CSeq: {_LATE_CSEQ} BYE"]
+    return _message(lines)
+
+
 def call_id_of(text: str) -> str:
     """The Call-ID of an answer to one of these messages."""
     return parse_message(text).first("call-id")
@@ -143,9 +158,10 @@ def _dialog_lines(dialog: Dialog, cseq: str) -> list[str]:
     ]
 
 
-def _refusal(dialog: Dialog) -> str:
+def _refusal(dialog: Dialog, *, ours: bool = False) -> str:
+    asking, asked = (dialog.local, dialog.remote) if ours else (dialog.remote, dialog.local)
     lines = ["SIP/2.0 503 Service Unavailable", *(f"Via: {via}" for via in dialog.via)]
-    lines += [f"From: {dialog.remote}", f"To: {dialog.local};tag={secrets.token_hex(6)}"]
+    lines += [f"From: {asking}", f"To: {asked};tag={secrets.token_hex(6)}"]
     lines += [f"Call-ID: {dialog.call_id}", f"CSeq: {dialog.cseq}"]
     return _message(lines)
 

@@ -34,6 +34,8 @@ FRAME_MS = 20
 MAX_SIP_CALLS = 4  # what the wheel was built with
 MAX_WAIT_MS = 10_000
 KEEP_OBJECTS_S = 1.0
+OVERSLEPT_S = 1.5  # Kamailio asks the next cell after 2 s of silence
+BACKLOG_S = 0.3
 _SRTP_USE = {
     "off": pj.PJMEDIA_SRTP_DISABLED,
     "optional": pj.PJMEDIA_SRTP_OPTIONAL,
@@ -106,6 +108,7 @@ class SipEndpoint:
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._stopping = False
+        self._due_at = self._awake_at = 0.0  # when the present turn has to end; when one was far too late
         self._thread = threading.get_ident()
         self._waker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._endpoint = pj.Endpoint()
@@ -207,12 +210,20 @@ class SipEndpoint:
         """
         while not self._stopping:
             wait_ms = self._run_due()
+            self._due_at = time.monotonic() + wait_ms / 1000
             self._endpoint.libHandleEvents(wait_ms)
         self._endpoint.hangupAllCalls()
         end = time.monotonic() + 0.5
         while time.monotonic() < end:
             self._run_due()
             self._endpoint.libHandleEvents(20)
+
+    def has_overslept(self) -> bool:
+        """Whether the thread was held up for so long that who asked in the meantime has given up. In callbacks."""
+        now = time.monotonic()
+        if now - self._due_at > OVERSLEPT_S:
+            self._awake_at = now
+        return now - self._awake_at < BACKLOG_S
 
     def _run_due(self) -> int:
         """Run posted jobs and due timers; give the time until the next one, in ms."""
@@ -241,6 +252,14 @@ class SipEndpoint:
         self._jobs.append(job)
         if threading.get_ident() != self._thread:
             self._waker.sendto(b"\r\n\r\n", (self.config.address, self.config.sip_port))
+
+    def inject(self, message: str) -> None:
+        """Have PJSIP read this SIP message as if it came from the network."""
+        self._waker.sendto(message.encode(), (self.config.address, self.config.sip_port))
+
+    def send(self, message: str, peer: tuple[str, int]) -> None:
+        """Send a SIP message beside PJSIP."""
+        self._waker.sendto(message.encode(), peer)
 
     def register_thread(self, name: str) -> None:
         """Make PJSIP know the calling thread."""

@@ -24,7 +24,10 @@ from paycall.media.sip_text import SipMessage, parse_message
 
 log = structlog.get_logger(__name__)
 
-UNANSWERED_INVITE_S = 32.5  # timer B (RFC 3261, section 17.1.1.2), and a moment
+# A phone that has not answered INVITE, CANCEL or BYE within this time is not there; PJSIP would keep the call's place
+# for 32 s (timers B and F of RFC 3261).
+SILENT_S = 4.0
+GONE_S = 0.5
 _END_FLAG = 2
 _UPDATE_FLAG = 1
 
@@ -88,6 +91,8 @@ class Leg(pj.Call):  # type: ignore[misc]
         self.alive = True
         self.confirmed = False
         self.dialog: Dialog | None = None
+        self._dialled_at = 0.0
+        self._hung_up = False
         if self.incoming:
             endpoint.held_calls.add(self)
 
@@ -113,7 +118,14 @@ class Leg(pj.Call):  # type: ignore[misc]
                 header = pj.SipHeader()
                 header.hName, header.hValue = "Reason", f"Q.850;cause={cause}"
                 prm.txOption.headers.append(header)
+            self._hung_up = True
             self._try("hangup", partial(self.hangup, prm))
+
+    def give_up(self) -> None:
+        """Nobody is at the address of our unanswered INVITE: it is over, and its place free, at once."""
+        if self.alive and self.dialog is not None:
+            self._speak_for_them(self.dialog)
+            self._endpoint.call_later(GONE_S, self.end)  # should PJSIP not have taken it
 
     def audio(self) -> pj.AudioMedia | None:
         """The leg's place on the bridge, or None while it has none (not negotiated, held, gone)."""
@@ -170,6 +182,7 @@ class Leg(pj.Call):  # type: ignore[misc]
                 self._observer.on_leg_gone(self, info.lastStatusCode)
         elif info.state == pj.PJSIP_INV_STATE_CALLING:
             self._endpoint.held_calls.add(self)
+            self._dialled_at = time.monotonic()
         elif info.state == pj.PJSIP_INV_STATE_CONFIRMED:
             self.confirmed = True
             self._observer.on_leg_confirmed(self)
@@ -177,12 +190,27 @@ class Leg(pj.Call):  # type: ignore[misc]
             self._observer.on_leg_ringing(self)
 
     def _release_place(self) -> None:
-        """An INVITE that had no answer can't be cancelled: PJSIP keeps its place until the transaction ends."""
-        forget = partial(self._endpoint.held_calls.discard, self)
-        if self.incoming or self.replied:
-            forget()
-        else:
-            self._endpoint.call_later(UNANSWERED_INVITE_S, forget)
+        """PJSIP keeps the call's place until the other side has answered.
+
+        Where that is not there, PJSIP gets what it would have said. An INVITE that had no answer at all is held for
+        sure; where one had come, the last answer is a matter of milliseconds.
+        """
+        held = not self.incoming and not self.replied
+        if not held:
+            self._endpoint.held_calls.discard(self)
+        if self.dialog is not None and (held or self._hung_up):
+            wait_s = self._dialled_at + SILENT_S - time.monotonic() if held else SILENT_S
+            self._endpoint.call_later(max(wait_s, 0.0), partial(self._speak_for_them, self.dialog))
+
+    def _speak_for_them(self, dialog: Dialog) -> None:
+        never_spoke = dialog.stage == "uac-early" and not self.replied
+        cancel = dialogs.release(dialog, "", 0) if never_spoke else None
+        if cancel is not None and "/UDP" in "".join(dialog.via[:1]):
+            self._endpoint.send(*cancel)  # should the phone come back, it is not to ring for nobody
+        said = dialogs.gone(dialog)
+        if said is not None:
+            self._endpoint.inject(said)
+        self._endpoint.call_later(GONE_S, partial(self._endpoint.held_calls.discard, self))
 
     @guarded
     def onCallMediaState(self, prm: pj.OnCallMediaStateParam) -> None:  # noqa: ARG002

@@ -272,7 +272,9 @@ class CallAudio:
         """While masked: nothing but the mask port may feed the agent's."""
         if not self.masked:
             return
-        self._timer = self._endpoint.call_later(CHECK_S, self._check)
+        # At the same moment for all calls of a cell, which wakes up for it, and at another in each cell.
+        phase_s = self._endpoint.config.sip_port * FRAME_MS / 1000
+        self._timer = self._endpoint.call_later(CHECK_S - (time.monotonic() + phase_s) % CHECK_S, self._check)
         for sink in (self._agent, self._heard):
             if _feeds(self._caller, sink):
                 _part(self._caller, sink)

@@ -21,12 +21,12 @@ OnKey = Callable[[str, float, float], None]
 FRAME_MS = 20  # the bridge's; a block is one, or a few
 DELAY_MS = 26  # of the mask; 40 would close the last leak, a few ms before a lost packet (docs/dtmf.md)
 EVENT_MARGIN_S = 0.1
-# A call of the detector costs much the same for any length, so it takes two 20 ms blocks at a time: a key is told at
-# most 20 ms later. While the masker, which is laxer, finds nothing to mute, it takes ten: it still hears every
-# sample, so what it alone takes for a key is told late, not missed. The masker itself cannot wait.
-TAP_S = 0.04
-QUIET_TAP_S = 0.2
-_QUIET_AFTER_S = 0.08  # since the masker's last muted sample, which comes out when its key has long been told
+# A call of the detector costs much the same for any length, and it tells of a key when the key is over. So it is
+# called when the masker, which is laxer, has heard no tone for so long, and beside that only now and then: it hears
+# every sample, so what it alone takes for a key is told late, not missed. The masker itself cannot wait.
+AFTER_TONE_S = 0.04
+IN_TONE_S = 0.1
+QUIET_S = 0.4
 
 
 class Stage(Protocol):
@@ -40,7 +40,7 @@ class Tap:
     """Lets the sound pass and reports the keys in it."""
 
     def __init__(self, on_key: OnKey, following: Stage, masker: ToneMasker) -> None:
-        self._detector = DtmfDetector(masker.sample_rate_hz, QUIET_TAP_S)
+        self._detector = DtmfDetector(masker.sample_rate_hz, QUIET_S)
         self._on_key = on_key
         self._following = following
         self._masker = masker
@@ -48,29 +48,34 @@ class Tap:
         self._samples = 0
         self._waiting: list[Pcm] = []
         self._waiting_samples = 0
-        self._batch_samples = round(TAP_S * self._rate_hz)
-        self._quiet_batch_samples = round(QUIET_TAP_S * self._rate_hz)
-        self._quiet_after_samples = round(_QUIET_AFTER_S * self._rate_hz)
-        self._quiet_samples = 0
-        self._muted_samples = 0
+        self._tone = False
+        self._since_samples = 0  # since the masker heard a tone begin, or end
+        self._after_samples, self._in_samples, self._quiet_samples = (
+            round(seconds * self._rate_hz) for seconds in (AFTER_TONE_S, IN_TONE_S, QUIET_S)
+        )
 
     def process(self, pcm: Pcm) -> Pcm:
-        """Listen, and hand on."""
+        """Hand on, and listen."""
+        passed = self._following.process(pcm)
         self._waiting.append(pcm)
         self._waiting_samples += pcm.size
-        batch = self._quiet_batch_samples if self._quiet(pcm.size) else self._batch_samples
-        if self._waiting_samples >= batch:
+        if self._is_due(pcm.size):
             self._listen(np.concatenate(self._waiting))
             self._waiting, self._waiting_samples = [], 0
-        return self._following.process(pcm)
+        return passed
 
-    def _quiet(self, samples: int) -> bool:
-        """Whether the masker has muted nothing for a while."""
-        muted = self._masker.muted_samples
-        if muted != self._muted_samples or not self._masker.engaged:
-            self._muted_samples, self._quiet_samples = muted, 0
-        self._quiet_samples += samples
-        return self._quiet_samples > self._quiet_after_samples
+    def _is_due(self, samples: int) -> bool:
+        """Whether the detector is asked now."""
+        tone = self._masker.hears_tone
+        if tone is not self._tone:
+            self._tone, self._since_samples = tone, 0
+        before, self._since_samples = self._since_samples, self._since_samples + samples
+        if tone:
+            return min(self._since_samples, self._waiting_samples) >= self._in_samples
+        if before // self._after_samples < self._since_samples // self._after_samples:
+            first = before < self._after_samples
+            return first or self.key_sounds or self._waiting_samples >= self._quiet_samples
+        return False
 
     @property
     def key_sounds(self) -> bool:

@@ -13,6 +13,7 @@ import os
 import selectors
 import signal
 import socket
+import sys
 from dataclasses import asdict
 
 import numpy as np
@@ -78,6 +79,8 @@ class _Zygote:
     def run(self) -> None:
         _warm_up()
         gc.collect()
+        # What its import has left there would be thrown out by cells, which writes to each name's page: a megabyte.
+        sys._clear_type_cache()
         gc.freeze()  # the collector leaves what cells share alone, so that it stays shared
         while True:
             for key, _ in self._selector.select():

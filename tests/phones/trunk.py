@@ -63,17 +63,15 @@ def answering(rtp_port: int, *, code: int = 407, checks: str = "", ring_ms: int 
     )
 
 
-def refusing(status: str) -> str:
-    """A trunk that refuses the call."""
-    return sipp.scenario("refusing", sipp.receive("INVITE"), sipp.reply(status), sipp.receive("ACK"))
-
-
 def registrar(expires_s: int = 60, contact: str = "sip:") -> str:
     """A registrar that asks for credentials and accepts one registration, whose contact has to contain this."""
     return sipp.scenario(
         "registrar",
         sipp.receive("REGISTER"),
         sipp.reply(_TEXT[401], headers=challenge(401)),
-        sipp.receive("REGISTER", actions=_keep(_ANSWER[401]) + find("To", f"sip:{USER}@", 12) + find("Contact", contact, 13)),
+        sipp.receive(
+            "REGISTER",
+            actions=_keep(_ANSWER[401]) + find("To", f"sip:{USER}@", 12) + find("Contact", contact, 13),
+        ),
         sipp.reply("200 OK", headers=f"[last_Contact:];expires={expires_s}"),
     )

@@ -175,7 +175,7 @@ def test_what_the_trunk_says_is_told_to_the_operator(
     carrier: Carrier, status: str, reason: str, told: str
 ) -> None:
     site = carrier.site
-    carrier.plays(trunk.refusing(status))
+    carrier.plays(sipp.refusing(status))
     mark = len(site.panel.events)
     refused = sipp.scenario(
         "operator", sipp.invite("207", sipp.sdp(free_port(), rtp_address=OPERATORS)),
@@ -192,7 +192,7 @@ def test_click_to_dial_tells_whose_phone_it_was(carrier: Carrier) -> None:
     first, second = new_id("call"), new_id("call")
     site.panel.run(site.panel.hub.dial_out(first, f"sip:nobody@127.0.0.1:{free_port()}", NUMBER))
     assert site.panel.wait("call.ended", call_id=first).reason == "operator-not-reached"
-    carrier.plays(trunk.refusing("486 Busy Here"))
+    carrier.plays(sipp.refusing("486 Busy Here"))
     operator = site.add(sipp.Sipp(sipp.agent(free_port()), site.agent_port))
     time.sleep(0.3)
     site.panel.run(site.panel.hub.dial_out(second, site.settings["agent_uri"], NUMBER))

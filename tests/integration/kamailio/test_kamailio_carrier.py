@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from paycall.domain.fields import Field
 from paycall.health import sip_answers
 from paycall.kamailio import CONFIGURATIONS, find_program
+from paycall.media.endpoint import BACKLOG_S
 from tests.phones import sipp
 from tests.phones.call import Call
 from tests.phones.capture import Capture, spandsp_keys
@@ -63,13 +65,7 @@ def test_calls_are_spread_over_the_cells_and_the_full_are_left_out(site: Site, c
     assert sorted(used.count(cell) for cell in set(used)) == [2, 2]
     busy = site.add(
         sipp.Sipp(
-            sipp.scenario(
-                "full",
-                sipp.invite("49", sipp.sdp(20000)),
-                sipp.receive("100", 'optional="true"'),
-                sipp.receive("486"),
-                sipp.in_dialog("ACK", "49", 1),
-            ),
+            sipp.refused("486"),
             free_port(),
             carrier.target,
         )
@@ -111,21 +107,36 @@ def test_a_cell_that_does_not_answer_is_passed_over(site: Site, carrier: Kamaili
     until(lambda: "FLAGS: I" not in carrier.command("dispatcher.list"), 6.0, "cell that is back")
 
 
+def test_a_cell_that_was_held_up_does_not_ring_for_calls_that_went_elsewhere(
+    site: Site, carrier: Kamailio
+) -> None:
+    """What lay in its socket is of callers whom the other cell has by now."""
+    port, pid = min(site.pids().items())
+    mark = len(site.panel.events)
+    agents(site, 3)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        callers(site, carrier.target, 2)
+        site.panel.wait("call.connected", 2, since=mark, timeout_s=4.0)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    until(lambda: sip_answers("127.0.0.1", port), 3.0, "cell that is awake")
+    time.sleep(BACKLOG_S + 0.2)
+    callers(site, f"127.0.0.1:{port}", 1)  # straight: an earlier call of its would be told of before
+    site.panel.wait("call.connected", 3, since=mark)
+    used = cells_of_calls(site, mark)
+    assert (len(used), len(set(used))) == (3, 2)
+    assert site.pids()[port] == pid
+
+
 def test_a_busy_operator_is_not_rung_again_by_every_cell(site: Site, carrier: Kamailio) -> None:
     mark = len(site.panel.events)
-    busy = sipp.scenario("busy", sipp.receive("INVITE"), sipp.reply("486 Busy Here"), sipp.receive("ACK"))
+    busy = sipp.refusing("486 Busy Here")
     site.add(sipp.Sipp(busy, site.agent_port))
     time.sleep(0.3)
     refused = site.add(
         sipp.Sipp(
-            sipp.scenario(
-                "refused",
-                sipp.invite("49", sipp.sdp(20000)),
-                sipp.receive("100", 'optional="true"'),
-                sipp.receive("180", 'optional="true"'),
-                sipp.receive("486"),
-                sipp.in_dialog("ACK", "49", 1),
-            ),
+            sipp.refused("486"),
             free_port(),
             carrier.target,
         )

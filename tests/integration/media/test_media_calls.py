@@ -116,15 +116,8 @@ def test_cancel_before_the_answer_ends_the_agent_s_ringing(site: Site) -> None:
     ],
 )
 def test_an_agent_that_does_not_take_the_call(site: Site, answer: str, reason: str, told: str) -> None:
-    caller = sipp.scenario(
-        "refused",
-        sipp.invite("49", sipp.sdp(free_port())),
-        sipp.receive("100", 'optional="true"'),
-        sipp.receive("180", 'optional="true"'),
-        sipp.receive(told),
-        sipp.in_dialog("ACK", "49", 1),
-    )
-    agent = sipp.scenario("refusing", sipp.receive("INVITE"), sipp.reply(answer), sipp.receive("ACK"))
+    caller = sipp.refused(told)
+    agent = sipp.refusing(answer)
     call = Call(site, caller_scenario=caller, agent_scenario=agent, connected=False)
     assert ended(site, call) == reason
     assert call.caller.wait() == 0, call.caller.errors()
@@ -137,12 +130,7 @@ def test_a_full_cell_refuses_and_its_calls_go_on(site: Site) -> None:
     mark = len(site.panel.events)
     site.add(sipp.Sipp(sipp.caller(ports[1]), free_port(), site.target, calls=2, rate=5))
     site.panel.wait("call.connected", 2, since=mark)
-    refused = sipp.scenario(
-        "refused",
-        sipp.invite("49", sipp.sdp(free_port())),
-        sipp.receive("486"),
-        sipp.in_dialog("ACK", "49", 1),
-    )
+    refused = sipp.refused("486")
     third = site.add(sipp.Sipp(refused, free_port(), site.target))
     assert third.wait(5.0) == 0, third.errors()
     assert len(site.panel.of_type("call.arrived", since=mark)) == 2

@@ -198,7 +198,7 @@ def test_a_caller_over_tcp(site: Site) -> None:
 def test_the_next_route_is_tried_when_an_agent_does_not_take_the_call() -> None:
     ports = [free_port() for _ in range(2)]
     fallbacks = [f"sip:second@127.0.0.1:{ports[0]}", f"sip:third@127.0.0.1:{ports[1]}"]
-    busy = sipp.scenario("busy", sipp.receive("INVITE"), sipp.reply("486 Busy Here"), sipp.receive("ACK"))
+    busy = sipp.refusing("486 Busy Here")
     silent = sipp.scenario(
         "silent",
         sipp.receive("INVITE", actions=sipp.KEEP_CSEQ),

@@ -93,7 +93,7 @@ class Running:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[tuple[Site, Kamailio]]:
-    """A node with two cells, and Kamailio in front; the tests that leave unanswered calls behind come last."""
+    """A node with two cells, and Kamailio in front; the test that leaves unanswered calls behind comes last."""
     with Site(cells=2, ring_timeout_s=2.0) as running:
         yield running, running.add(Kamailio(running))
 
@@ -181,7 +181,13 @@ def test_stalls_and_loss_cost_no_key_and_no_mask(site: Site) -> None:
     assert (heard.events, heard.recovered(), spandsp_keys(heard.pcm)) == ([], "", "")
 
 
-def test_torture_messages_end_neither_cell_nor_kamailio_nor_call(site: Site, carrier: Kamailio) -> None:
+def test_torture_messages_end_neither_cell_nor_kamailio_nor_call() -> None:
+    """Some of them are calls: the agents' phone hears of these for seconds more, so the site is the test's own."""
+    with Site(cells=2) as site:
+        torture(site, site.add(Kamailio(site)))
+
+
+def torture(site: Site, carrier: Kamailio) -> None:
     pids = site.pids()
     running = Running(site, site.target)
     keying = running.keys_during(3.0)
@@ -232,7 +238,7 @@ def test_a_flood_at_a_bare_cell_costs_nobody_the_call() -> None:
 
 def test_a_flood_of_calls_that_end_at_once_does_not_end_the_cell() -> None:
     """Operators who are busy: each call and each route takes sockets of PJSIP's for half a second beyond its end."""
-    busy = sipp.scenario("busy", sipp.receive("INVITE"), sipp.reply("486 Busy Here"), sipp.receive("ACK"))
+    busy = sipp.refusing("486 Busy Here")
     port = free_port(count=2)
     routes = [f"sip:operator@127.0.0.1:{port + number}" for number in (0, 1)]
     with Site(agent_uri=routes[0], fallback_uris=[routes[1]]) as site:

@@ -87,11 +87,10 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def test_an_operators_instance_beside_the_cells_is_believed_about_who_dials() -> None:
     settings = Settings(
-        media=MediaSettings(operator_networks=["192.0.2.0/24"]), kamailio=KamailioSettings(operators_port=5065)
+        media=MediaSettings(operator_networks=["192.0.2.0/24"]),
+        kamailio=KamailioSettings(operators_port=5065),
     )
     assert kamailio.environment(settings, ["carrier"]) == {}
     known = kamailio.environment(settings, ["carrier", "operators"])
     assert known == {"PAYCALL_MEDIA__OPERATOR_NETWORKS": "192.0.2.0/24,127.0.0.1:5065"}
     assert load_settings(environ=known).media.operator_networks == ("192.0.2.0/24", "127.0.0.1:5065")
-
-

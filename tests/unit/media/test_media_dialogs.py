@@ -82,3 +82,16 @@ def test_unanswered_invites_are_refused_or_cancelled() -> None:
     assert cancel.start == "CANCEL sip:paycall@127.0.0.1:5060 SIP/2.0"
     assert cancel.first("cseq") == "7 CANCEL"
     assert cancel.first("via") == "SIP/2.0/UDP 10.0.0.1:5070;branch=z9hG4bK-1"
+
+
+def test_what_a_phone_that_is_gone_would_have_said_is_of_its_dialog() -> None:
+    refusal = parse_message(str(dialogs.gone(dialogs.outgoing(INVITE, "127.0.0.1:5090"))))
+    assert refusal.start == "SIP/2.0 503 Service Unavailable"
+    assert (refusal.first("cseq"), refusal.first("call-id")) == ("7 INVITE", "abc@10.0.0.1")
+    assert refusal.first("via") == "SIP/2.0/UDP 10.0.0.1:5070;branch=z9hG4bK-1"
+    assert tag_of(refusal.first("from")) == "theirs", "ours, where we dialled"
+    assert tag_of(refusal.first("to"))
+    bye = parse_message(str(dialogs.gone(dialogs.answered_by_them(OK))))
+    assert bye.start.startswith("BYE ")
+    assert (tag_of(bye.first("from")), tag_of(bye.first("to"))) == ("theirs", "ours")
+    assert dialogs.gone(dialogs.incoming(INVITE, "10.0.0.1:5070")) is None

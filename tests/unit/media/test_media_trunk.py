@@ -8,7 +8,7 @@ import pytest
 
 from paycall.domain.call import EndReason
 from paycall.domain.errors import NumberNotAllowedError, SettingsError
-from paycall.media.outcomes import inbound_failure, outbound_failure
+from paycall.media.outcomes import NO_PLACE, inbound_failure, outbound_failure
 from paycall.media.sip_text import number_in, operator_in, parse_message
 from paycall.media.trunk import from_operators, trunk_of
 from paycall.settings import MediaSettings, TrunkSettings
@@ -111,3 +111,4 @@ def test_what_a_trunks_refusal_means(status: int, outbound: tuple[EndReason, int
 def test_an_agent_that_declines_is_busy_for_the_caller() -> None:
     assert inbound_failure(603) == (EndReason.BUSY, 486)
     assert inbound_failure(503) == (EndReason.UNREACHABLE, 503)
+    assert inbound_failure(NO_PLACE) == (EndReason.UNREACHABLE, 500), "another cell may do better"
