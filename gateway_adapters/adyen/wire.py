@@ -15,6 +15,7 @@ from gateway_adapters.http import text_of
 from paycall.domain.authorization import (
     AuthorizationRequest,
     AuthorizationResult,
+    OnFile,
     OperationOutcome,
     OperationResult,
     Outcome,
@@ -57,6 +58,10 @@ def payment_body(
         "additionalData": {"manualCapture": "true"},
         "metadata": {"payment_id": request.payment_id},
     }
+    if request.on_file is not None:
+        body["recurringProcessingModel"] = "CardOnFile"
+    if request.on_file is OnFile.LATER:
+        body["shopperInteraction"] = "ContAuth"  # a returning customer whose card is on file; no code
     if request.reference:
         body["merchantOrderReference"] = request.reference[:1000]
     return body

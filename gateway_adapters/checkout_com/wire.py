@@ -16,6 +16,7 @@ from gateway_adapters.http import int_of, text_of
 from paycall.domain.authorization import (
     AuthorizationRequest,
     AuthorizationResult,
+    OnFile,
     OperationOutcome,
     OperationResult,
     Outcome,
@@ -66,6 +67,10 @@ def payment_body(request: AuthorizationRequest, card: Card, channel: str | None)
         "reference": request.attempt_id,
         "metadata": {"payment_id": request.payment_id, "reference": request.reference},
     }
+    if request.on_file is OnFile.LATER:
+        source["stored"] = True
+        if request.first_reference is not None:
+            body["previous_payment_id"] = request.first_reference
     if request.description:
         body["description"] = request.description[:100]
     if channel:

@@ -17,6 +17,7 @@ from gateway_adapters.iso8583.currencies import numeric
 from paycall.domain.authorization import (
     AuthorizationRequest,
     AuthorizationResult,
+    OnFile,
     OperationOutcome,
     OperationResult,
     Outcome,
@@ -32,6 +33,7 @@ Message = dict[str, str]
 
 PURCHASE, REFUND = "000000", "200000"
 MANUAL_ENTRY = "012"  # DE 22: keyed, no PIN
+ON_FILE = "102"  # DE 22: the card is kept by the merchant (both large networks' value), no PIN
 TELEPHONE_ORDER = "08"  # DE 25: mail or telephone order
 SIGN_ON, ECHO = "001", "301"  # DE 70
 _DUPLICATE = "94"
@@ -90,7 +92,7 @@ def authorization_message(
         "3": PURCHASE,
         "4": f"{request.money.amount_minor:012d}",
         "14": f"{card.expiry.year % 100:02d}{card.expiry.month:02d}",
-        "22": MANUAL_ENTRY,
+        "22": ON_FILE if request.on_file is OnFile.LATER else MANUAL_ENTRY,
         "25": TELEPHONE_ORDER,
         "49": numeric(request.money.currency),
     }

@@ -38,6 +38,8 @@ def authorization_body(request: AuthorizationRequest, card: Card) -> dict[str, A
         "currency": request.money.currency,
         "moto": True,
         "card": fields,
+        "on_file": request.on_file.value if request.on_file else None,
+        "previous": request.first_reference,
         "order_reference": request.reference,
         "description": request.description,
     }

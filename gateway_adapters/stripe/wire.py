@@ -15,6 +15,7 @@ from gateway_adapters.http import int_of, text_of
 from paycall.domain.authorization import (
     AuthorizationRequest,
     AuthorizationResult,
+    OnFile,
     OperationOutcome,
     OperationResult,
     Outcome,
@@ -74,6 +75,10 @@ def intent_form(request: AuthorizationRequest, payment_method: str) -> dict[str,
         "metadata[payment_id]": request.payment_id,
         "expand[0]": "latest_charge",
     }
+    if request.on_file is OnFile.FIRST:
+        form["payment_method_options[card][setup_future_usage]"] = "off_session"
+    elif request.on_file is OnFile.LATER:
+        form["off_session"] = "true"
     if request.reference:
         form["metadata[reference]"] = request.reference[:500]
     if request.description:

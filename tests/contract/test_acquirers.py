@@ -11,6 +11,7 @@ import logging
 import socket
 import time
 import traceback
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +23,7 @@ from paycall.demo.leaks import Searcher
 from paycall.domain.authorization import (
     AuthorizationRequest,
     AuthorizationResult,
+    OnFile,
     OperationOutcome,
     OperationResult,
     Outcome,
@@ -152,6 +154,21 @@ def test_the_amount_chooses_a_decline_too(peer: Any, ending: int) -> None:
     result = authorize(peer, order(Money(12_000 + ending, "EUR")))
     assert result.outcome is Outcome.DECLINED
     assert charged(peer) == 0
+
+
+def test_a_kept_card_is_charged_again_without_a_code_and_each_charge_is_one(peer: Any) -> None:
+    first = replace(order(), keep_for=new_id("cus"), on_file=OnFile.FIRST)
+    kept = authorize(peer, first)
+    later = replace(order(), on_file=OnFile.LATER, first_reference=kept.acquirer_reference)
+
+    async def work(acquirer: Acquirer) -> AuthorizationResult:
+        return await acquirer.authorize(later, Card(Pan(GOOD), Expiry(2031, 4)))
+
+    again = peer.run(work)
+    assert kept.outcome is again.outcome is Outcome.APPROVED
+    assert peer.run(work) == again
+    assert [len(booked(peer, request)) for request in (first, later)] == [1, 1]
+    assert charged(peer) == 2 * AMOUNT.amount_minor
 
 
 def test_the_same_attempt_again_is_the_same_authorization(peer: Any) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from gateway_adapters.adyen import wire as adyen
 from gateway_adapters.adyen.webhook import events_of, signature
 from gateway_adapters.checkout_com import wire as checkout_com
 from gateway_adapters.stripe import wire as stripe
-from paycall.domain.authorization import AuthorizationRequest
+from paycall.domain.authorization import AuthorizationRequest, OnFile
 from paycall.domain.card import Expiry
 from paycall.domain.card_ports import Card
 from paycall.domain.money import Money
@@ -29,6 +30,9 @@ REQUEST = AuthorizationRequest(
 )
 CARD = Card(Pan("4111111111111111"), Expiry(2031, 4), SecurityCode("737"), "1051")
 BARE_CARD = Card(Pan("4111111111111111"), Expiry(2031, 4))
+KEEPING = replace(REQUEST, on_file=OnFile.FIRST)
+KEPT = replace(REQUEST, on_file=OnFile.LATER, first_reference="pay_fun26akvvjjerahhctaq2uzhu4")
+REQUESTS = pytest.mark.parametrize("request_", [REQUEST, KEEPING, KEPT], ids=["once", "keeping", "kept"])
 
 
 def spec(name: str) -> Any:
@@ -51,9 +55,10 @@ class TestAdyen:
         document = spec("adyen-checkout-v71.trimmed.json")
         return {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
 
+    @REQUESTS
     @pytest.mark.parametrize("card", [CARD, BARE_CARD])
-    def test_payment(self, card: Card) -> None:
-        body = adyen.payment_body(REQUEST, card, "PaycallMOTO", "https://localhost/")
+    def test_payment(self, card: Card, request_: AuthorizationRequest) -> None:
+        body = adyen.payment_body(request_, card, "PaycallMOTO", "https://localhost/")
         request = self.schema("PaymentRequest")
         # oneOf over the payment methods has no discriminator value for JSON Schema: the method is checked alone
         method = body.pop("paymentMethod")
@@ -109,8 +114,9 @@ class TestStripe:
     def test_payment_method(self, card: Card) -> None:
         self.check("PaymentMethodCreateParams", stripe.payment_method_form(card))
 
-    def test_intent(self) -> None:
-        form = stripe.intent_form(REQUEST, "pm_1")
+    @REQUESTS
+    def test_intent(self, request_: AuthorizationRequest) -> None:
+        form = stripe.intent_form(request_, "pm_1")
         self.check("PaymentIntentCreateParams", form)
         assert nested(form)["payment_method_options"]["card"]["moto"] is True
 
@@ -132,9 +138,10 @@ class TestCheckoutCom:
         # OpenAPI 3.0 puts string lengths on numbers; JSON Schema ignores them there
         return {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
 
+    @REQUESTS
     @pytest.mark.parametrize("card", [CARD, BARE_CARD])
-    def test_payment(self, card: Card) -> None:
-        body = checkout_com.payment_body(REQUEST, card, "pc_simulator")
+    def test_payment(self, card: Card, request_: AuthorizationRequest) -> None:
+        body = checkout_com.payment_body(request_, card, "pc_simulator")
         assert errors(self.schema("PaymentRequest"), body) == []
         assert errors(self.schema("03_PaymentRequestCardSource"), body["source"]) == []
         assert set(body) <= set(

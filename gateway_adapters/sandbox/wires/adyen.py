@@ -99,13 +99,18 @@ async def pay(request: Request, body: Body, simulator: Sim) -> Response:
         expiry=f"{method.get('expiryMonth')}/{method.get('expiryYear')}",
         partial=True,
     )
-    moto = body.get("shopperInteraction") == "Moto"
+    interaction = body.get("shopperInteraction")
+    on_file = interaction == "ContAuth" and body.get("recurringProcessingModel") == "CardOnFile"
 
     def render(row: Authorization) -> tuple[int, dict[str, Any]]:
         _announce(simulator, row, "AUTHORISATION", row.id, row.reference, row.state == "approved")
         return 200, _payment_json(row)
 
-    return await simulator.authorize(request, order, render, _fault) if moto else _challenge(order)
+    return (
+        await simulator.authorize(request, order, render, _fault)
+        if on_file or interaction == "Moto"
+        else _challenge(order)
+    )
 
 
 @router.post("/payments/{psp}/captures")

@@ -53,6 +53,8 @@ class AuthorizationBody(_Body):
     card: CardBody
     order_reference: str = Field(default="", max_length=200)
     description: str = Field(default="", max_length=500)
+    on_file: Literal["first", "later"] | None = None
+    previous: str | None = Field(default=None, max_length=80)
 
 
 class AmountBody(_Body):

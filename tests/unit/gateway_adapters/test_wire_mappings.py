@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,7 +21,13 @@ from gateway_adapters.iso8583.codec import Codec, MalformedError
 from gateway_adapters.iso8583.currencies import NUMERIC
 from gateway_adapters.sandbox import wire as sandbox
 from gateway_adapters.stripe import wire as stripe
-from paycall.domain.authorization import AuthorizationRequest, AuthorizationResult, OperationOutcome, Outcome
+from paycall.domain.authorization import (
+    AuthorizationRequest,
+    AuthorizationResult,
+    OnFile,
+    OperationOutcome,
+    Outcome,
+)
 from paycall.domain.card import Expiry
 from paycall.domain.card_ports import Card
 from paycall.domain.declines import NextStep, Retry
@@ -243,6 +250,11 @@ class TestIso8583:
         assert (message["2"], message["4"], message["14"]) == ("4111111111111111", "000000004200", "3104")
         assert (message["25"], message["49"], message["48"]) == ("08", "978", "9203737")
         assert (message["7"], message["63"]) == ("1122090705", REQUEST.attempt_id)
+
+    def test_a_kept_card_is_said_to_be_one(self) -> None:
+        kept = replace(REQUEST, on_file=OnFile.LATER)
+        assert iso8583.authorization_message(kept, self.CARD, TERMINAL, NOW)["22"] == "102"
+        assert iso8583.authorization_message(REQUEST, self.CARD, TERMINAL, NOW)["22"] == "012"
 
     def test_the_same_attempt_is_the_same_trace_for_ever(self) -> None:
         trace = iso8583.Trace.of(REQUEST.attempt_id)
