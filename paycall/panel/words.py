@@ -154,7 +154,7 @@ PROBLEMS: dict[str, str] = {
     "last-administrator": N_("Somebody has to remain administrator."),
     "not-signed-in": N_("You have been signed out. Sign in again."),
     "not-allowed": N_("Your role does not allow this."),
-    "over-limit": N_("This is more money than your role may move. A supervisor may."),
+    "over-limit": N_("This is more money than your role may move. Ask somebody who may."),
     "whole-amount-only": N_("This acquirer takes the whole amount or nothing."),
     "not-found": N_("This does not exist any more, or is not yours to see."),
     "wrong-state": N_("This cannot be done any more: the payment or the call has moved on."),
@@ -275,6 +275,12 @@ DELIVERY_ERRORS: dict[str, str] = {
     "address": N_("the address is not allowed or cannot be found"),
     "timeout": N_("no answer within ten seconds"),
     "connection": N_("could not connect"),
+}
+# Who and what stands in the audit beside people and things that have a name or an id.
+AUDIT_NAMES: dict[str, str] = {
+    "panel": N_("the panel itself"),
+    "audit log": N_("the audit"),
+    "payments": N_("Payments"),
 }
 AUDIT_RESULTS: dict[str, str] = {
     "done": N_("done"),

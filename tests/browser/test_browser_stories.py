@@ -131,7 +131,7 @@ def _refund(page: Page) -> None:
     page.click("#refund")
     expect(page.locator("#refund-dialog [name=amount]")).to_have_value("19.99")
     page.click("#refund-dialog .danger-solid")
-    expect(page.locator("#refund-dialog [data-error]")).to_contain_text("role does not allow")
+    expect(page.locator("#refund-dialog [data-error]")).to_contain_text("more money than your role may move")
     page.fill("#refund-dialog [name=amount]", "4.99")
     page.click("#refund-dialog .danger-solid")
     page.wait_for_selector(STATE.format("partly_refunded"))
