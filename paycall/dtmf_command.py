@@ -8,6 +8,12 @@ without them. It prints keys because that is what it is asked for; nothing of it
 from __future__ import annotations
 
 import argparse
+import errno
+import io
+import itertools
+import os
+import secrets
+import shutil
 import sys
 import wave
 from dataclasses import dataclass
@@ -46,23 +52,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Carry out the command; returns the exit status: 0, 1 if a file cannot be used, 2 for odd arguments."""
-    if len(args.files) > 1 and (args.plot or args.mask):
+    outputs = [path for path in (args.mask, args.plot) if path]
+    if len(args.files) > 1 and outputs:
         sys.stderr.write("paycall dtmf: --plot and --mask take one FILE\n")
+        return 2
+    if any(_same(one, other) for one, other in itertools.combinations([args.files[0], *outputs], 2)):
+        sys.stderr.write("paycall dtmf: --plot and --mask must name files of their own\n")
         return 2
     status = 0
     for path in args.files:
+        place = path
         try:
             sound = read(path)
             _print_keys(path, sound)
             if args.mask:
-                write(args.mask, masked(sound))
+                place = args.mask
+                write(place, masked(sound))
             if args.plot:
-                _plot(args.plot, sound)
+                place = args.plot
+                _plot(place, sound)
         except (UnreadableSoundError, OSError) as problem:
             reason = problem.strerror if isinstance(problem, OSError) else problem
-            sys.stderr.write(f"paycall dtmf: {path}: {reason}\n")
+            sys.stderr.write(f"paycall dtmf: {place}: {reason}\n")
             status = 1
     return status
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether both are one file, by whatever name or link; or will be, if there is none yet."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return os.path.realpath(one) == os.path.realpath(other)
 
 
 def read(path: Path) -> Sound:
@@ -88,16 +109,42 @@ def read(path: Path) -> Sound:
             channels = np.frombuffer(data[:whole], dtype="<i2").reshape(-1, count).T
             return Sound(np.ascontiguousarray(channels, dtype=np.int16), source.getframerate())
     except (wave.Error, EOFError) as problem:
-        raise UnreadableSoundError("it is not a PCM WAV file") from problem
+        raise UnreadableSoundError("it is not a WAV file of 16-bit PCM") from problem
 
 
 def write(path: Path, sound: Sound) -> None:
-    """Write a WAV file of 16-bit samples."""
-    with wave.open(str(path), "wb") as target:
+    """Write a WAV file of 16-bit samples: the whole of it, or nothing.
+
+    Raises
+    ------
+    OSError
+        It cannot be written; what was there before still is.
+    """
+    content = io.BytesIO()
+    with wave.open(content, "wb") as target:
         target.setnchannels(sound.channels.shape[0])
         target.setsampwidth(2)
         target.setframerate(sound.rate_hz)
         target.writeframes(sound.channels.T.astype("<i2").tobytes())
+    _save(path, content.getvalue())
+
+
+def _save(path: Path, content: bytes) -> None:
+    if path.exists() and not path.is_file():  # a device or a pipe
+        path.write_bytes(content)
+        return
+    target = Path(os.path.realpath(path))  # a link stays one
+    if target.exists() and not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    neighbour = target.with_name(f".paycall-{secrets.token_hex(6)}")
+    try:
+        with neighbour.open("xb") as file:
+            file.write(content)
+        if target.exists():
+            shutil.copymode(target, neighbour)
+        neighbour.replace(target)
+    finally:
+        neighbour.unlink(missing_ok=True)
 
 
 def masked(sound: Sound) -> Sound:
@@ -144,12 +191,14 @@ def _plot(path: Path, sound: Sound) -> None:
     for axis, channel in zip(axes[:, 0], sound.channels, strict=True):
         _draw(axis, channel, sound.rate_hz)
     figure.tight_layout()
+    content = io.BytesIO()
     try:
-        figure.savefig(path, dpi=110)
+        figure.savefig(content, dpi=110, format=path.suffix[1:] or "none")
     except ValueError as unknown:
         raise UnreadableSoundError("--plot takes a name that ends in .png, .svg or .pdf") from unknown
     finally:
         pyplot.close(figure)
+    _save(path, content.getvalue())
 
 
 def _draw(axis: Any, channel: Pcm, rate_hz: int) -> None:
