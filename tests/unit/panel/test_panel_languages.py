@@ -30,7 +30,8 @@ _SHOWN = ("aria-label", "title", "placeholder", "alt", "label")
 _DATA = {"code", "kbd", "script", "style"}  # what programs read, and keys
 # Latin words that stand in a Cyrillic page by right: people's own data, brands, currencies, names of techniques.
 _LATIN = re.compile(
-    r"https?://\S*|paycall|https|anna|boss|late|shop|Kovács|Béla|prefers|mornings|INV-\S+|Two tickets|Visa|Mastercard|\b[A-Z]{3}\b|"
+    r"https?://\S*|paycall|https|anna|boss|late|shop|Kovács|Béla|prefers|mornings|INV-\S+|Two tickets|"
+    r"Visa|Mastercard|\b[A-Z]{3}\b|"
     r"[A-Z][a-z]+ Express|Amex|CSV|API|SIP|OpenAPI|Magyar|English|sips?:\S*|whsec_\S*|A1B2C3|"
     r"OpenID Connect|TOTP|payment\.\S*|call\.\S*|webhook\.\S*|att_\w+|pay_\w+|call_\w+|oper_\w+|hook_\w+|key_\w+|"
     r"msg_\w+|op_\w+|[A-Z2-7]{16,}|testclient|127\.0\.0\.1|Windows Hello|sandbox"
