@@ -17,10 +17,10 @@ import structlog
 from paycall.control import messages
 from paycall.control.messages import CallSnapshot, Event
 from paycall.domain.call import CallEvent, CallState, Direction, EndReason, next_state
-from paycall.domain.errors import StateError
+from paycall.domain.errors import InputError, StateError
 from paycall.media.capture import Store
 from paycall.media.counts import Counts
-from paycall.media.dialling import Dialling, Target
+from paycall.media.dialling import NOT_FOUND, Dialling, Target
 from paycall.media.endpoint import SipEndpoint, Timer
 from paycall.media.legs import KeyReport, Leg
 from paycall.media.link_codes import LinkCodes
@@ -92,6 +92,7 @@ class Bridge:
         self._fallbacks = list(cell.settings.fallback_uris)
         self._routing: Timer | None = None
         self._dialling = Dialling(cell.endpoint, cell.settings, self.on_leg_gone)
+        self._transferring = Dialling(cell.endpoint, cell.settings, self.on_leg_gone)
         self._customer: Target | None = None
         self._ringback = Ringback(cell.endpoint)
         self._reason: EndReason | None = None
@@ -209,12 +210,25 @@ class Bridge:
         refused = leg is not self.agent or not self._is_connected() or self._transfer is not None
         if refused or not self._cell.has_free_slot():
             return None
-        self._transfer = Transfer(self._endpoint, self, uri)
-        return self._transfer.leg
+        try:
+            transfer = self._transfer = Transfer(self._endpoint, self, uri, leg.account)
+        except InputError as error:
+            log.info("transfer_refused", call_id=self.identity.call_id, code=error.code)
+            return None
+        self._transferring.watch(transfer.leg)
+        self._endpoint.post(partial(self._begun_or_over, transfer))
+        return transfer.leg
+
+    def _begun_or_over(self, transfer: Transfer) -> None:
+        """PJSIP dials after its callback, and tells nobody where it cannot."""
+        if not transfer.leg.begun and self._transfer is transfer:
+            transfer.leg.forget()
+            self.on_leg_gone(transfer.leg, NOT_FOUND)
 
     def _transferred(self, transfer: Transfer) -> None:
         """The new leg has answered: it is the agent now."""
         old, self.agent, self._transfer = self.agent, transfer.leg, None
+        self._transferring.stop()
         self.agent_uri = transfer.agent_uri
         self._join()
         if old is not None and old.alive:

@@ -74,6 +74,12 @@ class Dialling:
             leg.alive = False
             self._on_failed(leg, NO_PLACE if error.status == TOO_MANY else NOT_FOUND)
             return
+        self.watch(leg)
+
+    def watch(self, leg: Leg) -> None:
+        """Watch over a leg that is being rung; PJSIP itself dials that of a transfer."""
+        self.stop()
+        self.leg = leg
         self._timers = [
             self._endpoint.call_later(self._settings.ring_timeout_s, partial(self._rung_long_enough, leg)),
             self._endpoint.call_later(self._settings.reply_timeout_s, partial(self._silent, leg)),

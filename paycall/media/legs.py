@@ -1,8 +1,9 @@
 """One leg of a call: pjsua2's ``Call`` with its dangers behind a small surface.
 
-Rules: a leg that has disconnected is never called into again (``alive``); no exception leaves a callback; the
-owner keeps the object a second past its end. State and media callbacks come in the SIP thread, keys in PJSIP's
-media thread: the observer's ``on_key_report`` is always run in the SIP thread.
+Rules: a leg that has disconnected is never called into again (``alive``), nor one that PJSIP has not begun
+(``begun``: what it was to dial for a transfer may never be); no exception leaves a callback; the owner keeps the
+object a second past its end. State and media callbacks come in the SIP thread, keys in PJSIP's media thread: the
+observer's ``on_key_report`` is always run in the SIP thread.
 """
 
 from __future__ import annotations
@@ -83,9 +84,10 @@ class Leg(pj.Call):  # type: ignore[misc]
         call_id: int = pj.PJSUA_INVALID_ID,
         account: pj.Account | None = None,
     ) -> None:
-        super().__init__(account or endpoint.account, call_id)
+        self.account = account or endpoint.account
+        super().__init__(self.account, call_id)
         self._endpoint = endpoint
-        self.incoming = call_id != pj.PJSUA_INVALID_ID
+        self.incoming = self.begun = call_id != pj.PJSUA_INVALID_ID
         self.replied = False  # whether our INVITE has had any answer, 100 Trying included
         self._observer = observer
         self.alive = True
@@ -111,7 +113,7 @@ class Leg(pj.Call):  # type: ignore[misc]
         A Q.850 ``cause`` (RFC 6432) says that the other side of the call refused it: a proxy in front then knows
         that another cell would do no better.
         """
-        if self.alive:
+        if self.alive and self.begun:
             prm = pj.CallOpParam()
             prm.statusCode = status
             if cause:
@@ -121,6 +123,11 @@ class Leg(pj.Call):  # type: ignore[misc]
             self._hung_up = True
             self._try("hangup", partial(self.hangup, prm))
 
+    def forget(self) -> None:
+        """PJSIP will never begin it."""
+        self.alive = False
+        self.thisown = False  # as below: its destructor would look for a call
+
     def give_up(self) -> None:
         """Nobody is at the address of our unanswered INVITE: it is over, and its place free, at once."""
         if self.alive and self.dialog is not None:
@@ -129,7 +136,7 @@ class Leg(pj.Call):  # type: ignore[misc]
 
     def audio(self) -> pj.AudioMedia | None:
         """The leg's place on the bridge, or None while it has none (not negotiated, held, gone)."""
-        if not self.alive:
+        if not (self.alive and self.begun):
             return None
         info = self.getInfo()
         for media in info.media:
@@ -139,11 +146,11 @@ class Leg(pj.Call):  # type: ignore[misc]
 
     def is_early(self) -> bool:
         """Whether the INVITE has had a provisional answer and no final one."""
-        return self.alive and self.getInfo().state == pj.PJSIP_INV_STATE_EARLY
+        return self.alive and self.begun and self.getInfo().state == pj.PJSIP_INV_STATE_EARLY
 
     def press(self, key: str) -> None:
         """Pass a key on: as an RTP event where the other side takes them, else as SIP INFO."""
-        if not self.alive:
+        if not (self.alive and self.begun):
             return
         prm = pj.CallSendDtmfParam()
         prm.digits = key
@@ -181,6 +188,7 @@ class Leg(pj.Call):  # type: ignore[misc]
                 self._endpoint.keep_for_a_while(self)
                 self._observer.on_leg_gone(self, info.lastStatusCode)
         elif info.state == pj.PJSIP_INV_STATE_CALLING:
+            self.begun = True
             self._endpoint.held_calls.add(self)
             self._dialled_at = time.monotonic()
         elif info.state == pj.PJSIP_INV_STATE_CONFIRMED:

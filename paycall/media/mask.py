@@ -31,7 +31,8 @@ log = structlog.get_logger(__name__)
 
 WARM_BLOCKS = 4
 WARM_LIMIT_S = 0.3
-CUT_LIMIT_S = 0.2
+CUT_BLOCKS = 3  # the bridge carries changes out before a block
+CUT_LIMIT_S = 2.0  # where no block comes; nobody hears anything then
 CHECK_S = 0.25
 AlarmKind = Literal["key-on-agent-leg", "bridge-connection", "audio-path-error"]
 Replacement = Literal["silence", "comfort", "tone"]
@@ -238,15 +239,15 @@ class CallAudio:
             return
         self.state = MaskState.ON
         self._connect()
-        self._await_cut(time.monotonic() + CUT_LIMIT_S, then)
+        self._await_cut(self._mask_port.blocks + CUT_BLOCKS, time.monotonic() + CUT_LIMIT_S, then)
 
-    def _await_cut(self, limit_s: float, then: Callable[[], None]) -> None:
-        """Until PJSIP has cut the direct connection; if it does not, the check raises the alarm."""
-        if not self.masked:
+    def _await_cut(self, blocks: int, limit_s: float, then: Callable[[], None]) -> None:
+        """Until PJSIP has cut the direct connection; if it does not by so many blocks, the check raises the alarm."""
+        if not self.masked or self._mask_port is None:
             return
         fed = any(_feeds(self._caller, sink) for sink in (self._agent, self._heard))
-        if fed and time.monotonic() < limit_s:
-            self._endpoint.call_later(FRAME_MS / 4000, partial(self._await_cut, limit_s, then))
+        if fed and self._mask_port.blocks < blocks and time.monotonic() < limit_s:
+            self._endpoint.call_later(FRAME_MS / 4000, partial(self._await_cut, blocks, limit_s, then))
             return
         self._check()
         then()

@@ -1,0 +1,69 @@
+"""Transfers to what is no phone: refused or told to have failed; the call goes on, and can be transferred still."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.phones import sipp
+from tests.phones.plain_agent import PlainAgent
+from tests.phones.rtp import RtpPort, free_port
+from tests.phones.site import Site, until
+
+NO_ADDRESS = [
+    "<tel:+36123456>",
+    "<http://x/>",
+    "<sip:>",
+    "<sips:x@127.0.0.1:9>",
+    "<sip:x@[::1]:5>",
+    "<sip:x@127.0.0.1:99999>",
+    f"<sip:{'a' * 400}@127.0.0.1:9>",
+    "<>",
+    "",
+    "garbage",
+]
+NOT_TO_BE_DIALLED = [
+    "<sip:x@127.0.0.1:9;method=BYE>",
+    "<sip:x@127.0.0.1;transport=sctp>",
+    "<sip:x@127.0.0.1:9?Replaces=%00%00>",
+    "<sip:x@999.999.1.1>",
+]
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    """One cell; legs to operators have an account of their own, for SRTP."""
+    with Site(agent_srtp="optional", reply_timeout_s=1.0) as running:
+        yield running
+
+
+def test_what_is_no_phone_is_not_dialled_and_a_phone_is(site: Site) -> None:
+    pids = site.pids()
+    rtp = site.add(RtpPort())
+    agent = site.add(PlainAgent(site.agent_port, rtp.port))
+    site.add(sipp.Sipp(sipp.caller(rtp.port, hold_ms=0), free_port(), site.target))
+    call_id = site.panel.wait("call.connected").call_id
+    for target in NO_ADDRESS:
+        assert agent.refer(target) in (400, 603), target
+    for number, target in enumerate(NOT_TO_BE_DIALLED, start=1):
+        assert agent.refer(target) == 202, target
+        until(lambda count=number: site.log().count("transfer_failed") == count, 8.0, f"end of {target}")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        since = time.monotonic()
+        assert agent.refer(f"<sip:x@127.0.0.1:{silent.getsockname()[1]}>") == 202
+        count = len(NOT_TO_BE_DIALLED) + 1
+        until(lambda: site.log().count("transfer_failed") == count, 8.0, "end of what nobody answers")
+        assert time.monotonic() - since < 5.0, "32 s are PJSIP's patience"
+    assert not site.panel.of_type("call.ended")
+    port = free_port()
+    site.add(sipp.Sipp(sipp.agent(rtp.port), port))
+    assert agent.refer(f"<sip:second@127.0.0.1:{port}>") == 202
+    assert site.panel.wait("call.transferred", call_id=call_id).agent_uri == f"sip:second@127.0.0.1:{port}"
+    until(lambda: "BYE" in agent.requests, 5.0, "BYE to the phone that handed it on")
+    assert site.pids() == pids
+    site.panel.run(site.panel.hub.hang_up(call_id))
+    site.panel.wait("call.ended", call_id=call_id)
