@@ -101,6 +101,15 @@ def main(case: str) -> dict[str, Any]:
             return pipeline
 
         mask.build_pipeline = build
+    if case == "stalled":
+        received = mask.MaskPort.onFrameReceived
+
+        def stall(port: mask.MaskPort, frame: pj.MediaFrame) -> None:
+            received(port, frame)
+            if port.blocks == mask.WARM_BLOCKS:
+                time.sleep(0.5)  # the clock thread has no time, just when the direct connection is to be cut
+
+        mask.MaskPort.onFrameReceived = stall
     moments: dict[str, float] = {}
     taped: list[tuple[float, np.ndarray]] = []  # what a recording of the agent's side gets
     said: list[tuple[float, np.ndarray]] = []

@@ -24,7 +24,7 @@ def labs() -> dict[str, dict[str, Any]]:
             stderr=subprocess.PIPE,
             text=True,
         )
-        for case in ("off", "broken", "leaky", "joined", "taped", "moved")
+        for case in ("off", "broken", "leaky", "joined", "taped", "moved", "stalled")
     }
     results = {}
     for case, process in running.items():
@@ -41,6 +41,12 @@ def test_on_and_off(labs: dict[str, dict[str, Any]]) -> None:
     assert result["after"] >= 2
     assert result["alarms"] == []
     assert result["pressed"] >= 3
+
+
+def test_a_clock_that_stalls_while_the_mask_comes_on_is_no_alarm(labs: dict[str, dict[str, Any]]) -> None:
+    result = labs["stalled"]
+    assert result["alarms"] == []
+    assert result["masked"] == ""
 
 
 def test_a_broken_stage_gives_silence_and_an_alarm(labs: dict[str, dict[str, Any]]) -> None:
