@@ -29,14 +29,15 @@ def _violations(page: Page) -> list[str]:
 async def _payment(desk: Desk, name: str, number: str, caller: str) -> tuple[str, str]:
     client = await desk.world.signed_in(name)
     call_id = await desk.world.cell.call_in(caller=caller)
+    await desk.world.cell.record(call_id, "on")
     payment = await new_payment(client, call_id, reference="INV-1")
     await desk.world.cell.key(call_id, number, "1230", "123")
     await until(client, payment["id"], "ready")
     return call_id, str(payment["id"])
 
 
-async def _programs(desk: Desk) -> None:
-    """A key, a revoked one, and a webhook that failed, to be looked at."""
+async def _programs(desk: Desk) -> str:
+    """A key, a revoked one, and a webhook that failed, to be looked at; the page of its deliveries."""
     client = await desk.world.signed_in("anna")
     for name in ("shop", "former"):
         made = await client.post(
@@ -46,6 +47,8 @@ async def _programs(desk: Desk) -> None:
     hook = {"url": "http://127.0.0.1:9/hook", "events": ["payment.*"]}
     webhook = (await client.post("/api/v1/webhook-subscriptions", json=hook)).json()["webhook"]
     await client.post(f"/api/v1/webhook-subscriptions/{webhook['id']}/test")
+    await client.post(f"/api/v1/webhook-subscriptions/{webhook['id']}/secret", json={})
+    return f"/programs/webhooks/{webhook['id']}"
 
 
 async def _charge(desk: Desk, name: str, payment_id: str) -> None:
@@ -74,8 +77,12 @@ def test_no_page_has_an_accessibility_violation(desk: Desk, scheme: str) -> None
     assert _violations(page) == [], "settled"
     page.click("#start-payment")
     assert _violations(page) == [], "dialog"
-    desk.server.do(_programs(desk))
-    for path in (*PAGES[1:], f"/payments/{paid}", "/embed"):
+    for dialog in ("settle-dialog", "refund-dialog", "void-dialog"):
+        page.keyboard.press("Escape")
+        page.evaluate(f"document.getElementById('{dialog}').showModal()")
+        assert _violations(page) == [], dialog
+    deliveries = desk.server.do(_programs(desk))
+    for path in (*PAGES[1:], f"/payments/{paid}", "/embed", deliveries):
         page.goto(desk.server.url + path)
         assert _violations(page) == [], path
 
@@ -112,7 +119,8 @@ def test_nothing_is_wider_than_a_narrow_window(desk: Desk, language: str) -> Non
     desk.server.do(_charge(desk, "anna", payment_id))
     page.wait_for_selector("#payment[data-state=declined]")
     assert _overflow(page)[0] == 0
-    for path in (*PAGES[1:], f"/payments/{payment_id}"):
+    deliveries = desk.server.do(_programs(desk))
+    for path in (*PAGES[1:], f"/payments/{payment_id}", deliveries):
         page.goto(desk.server.url + path)
         assert _overflow(page)[0] == 0, path
 

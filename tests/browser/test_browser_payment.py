@@ -13,10 +13,9 @@ from paycall.panel.languages import LANGUAGES
 from paycall.panel.roles import Role
 from paycall.settings import PanelSettings
 from tests.browser.conftest import Desk
+from tests.browser.stage import STATE, say
 from tests.fakes.panel_server import PanelServer
 from tests.fakes.panel_world import APPROVED, DECLINED, NO_ANSWER, WRONG_CODE
-
-STATE = "#payment[data-state={}]"
 
 
 def _start(page: Page, amount: str = "19.99") -> None:
@@ -226,6 +225,21 @@ async def _cut_streams(desk: Desk) -> None:
     stream = desk.server.world.app.state.context.stream
     for queue in tuple(stream._followers):
         stream._cut(queue)
+
+
+def test_a_recording_is_paused_and_goes_on_by_a_key(desk: Desk) -> None:
+    page, cell = desk.sign_in(language="uk"), desk.world.cell
+    call_id = desk.server.do(cell.call_in())
+    page.wait_for_selector("#start-payment")
+    assert page.locator("#recording").count() == 0, "what is not recorded cannot be paused"
+    desk.server.do(cell.record(call_id, "on"))
+    expect(page.locator("#recording .recording-state")).to_have_text(say("uk", "Recording"))
+    page.keyboard.press("F3")
+    expect(page.locator("#recording .recording-state")).to_have_text(say("uk", "Recording paused"))
+    assert cell.calls[call_id].recording == "paused"
+    page.keyboard.press("F3")
+    expect(page.locator("#recording.on")).to_be_visible()
+    assert cell.calls[call_id].recording == "on"
 
 
 def test_an_auditor_watches_and_has_no_buttons(desk: Desk) -> None:
