@@ -191,6 +191,8 @@ class PanelSettings(Section):
     settle_limits_minor: RoleLimits = Field(default_factory=dict)
     void_limits_minor: RoleLimits = Field(default_factory=dict)
     refund_limits_minor: RoleLimits = Field(default_factory=dict)
+    # Who may let a caller's card be kept for later payments, and charge it (vault.reusable_token_months).
+    reusable_token_roles: tuple[_LimitedRole, ...] = ()
     # With true, whoever has no second factor has to set one up before anything else.
     require_second_factor: bool = False
     # Seals what the database keeps of second factors and webhooks; made at the first start.

@@ -11,6 +11,7 @@ from paycall.domain.authorization import (
     AuthorizationRequest,
     AuthorizationResult,
     CardSummary,
+    KeptCard,
     OperationResult,
 )
 from paycall.domain.card import Brand
@@ -154,6 +155,21 @@ class PaymentVault(Protocol):
 
     async def drop(self, payment_id: str) -> None:
         """The payment is over: forget its security code now, its card by the site's retention."""
+
+    async def kept_cards(self, customer: str) -> list[KeptCard]:
+        """The cards that are kept for a customer, the one that was used last first."""
+
+    async def use_kept_card(self, payment_id: str, token: str, customer: str) -> None:
+        """Charge a customer's kept card with this payment: its card is there as if it had been keyed.
+
+        Raises
+        ------
+        NotFoundError, CardExpiredError, StateError
+            No such card of this customer's; past its expiry date; cards are not kept, or the payment is charged.
+        """
+
+    async def delete_kept_card(self, customer: str, token: str) -> None:
+        """Forget a kept card; ``NotFoundError`` if there is none."""
 
     async def webhook(self, acquirer: str, headers: Mapping[str, str], body: bytes) -> tuple[str, ...]:
         """Pass an acquirer's webhook on, unread; gives the ids of operations that have failed by it.

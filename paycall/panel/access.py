@@ -64,6 +64,8 @@ ACCESS: dict[str, Permission | None] = {
     "create_link_code": _P.TAKE_PAYMENTS,
     "dial_out": _P.TAKE_PAYMENTS,
     "create_payment": _P.TAKE_PAYMENTS,
+    "list_kept_cards": _P.SEE_PAYMENTS,
+    "delete_kept_card": _P.DELETE_CARDS,
     "list_payments": _P.SEE_PAYMENTS,
     "get_payment": _P.SEE_PAYMENTS,
     "capture_fields": _P.TAKE_PAYMENTS,

@@ -20,6 +20,7 @@ class Permission(StrEnum):
     VOID = "void"
     REFUND = "refund"
     REVIEW = "review"
+    DELETE_CARDS = "delete-cards"
     SEE_ALL = "see-all"
     SEE_REPORTS = "see-reports"
     EXPORT = "export"
@@ -40,7 +41,7 @@ class Role(StrEnum):
 
 _P = Permission
 _OPERATOR = frozenset({_P.SEE_CALLS, _P.SEE_PAYMENTS, _P.TAKE_PAYMENTS, _P.SETTLE, _P.VOID, _P.OWN_ACCOUNT})
-_SUPERVISOR = _OPERATOR | {_P.REFUND, _P.REVIEW, _P.SEE_ALL, _P.SEE_REPORTS, _P.EXPORT}
+_SUPERVISOR = _OPERATOR | {_P.REFUND, _P.REVIEW, _P.DELETE_CARDS, _P.SEE_ALL, _P.SEE_REPORTS, _P.EXPORT}
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.OPERATOR: _OPERATOR,
@@ -66,7 +67,9 @@ class Scope(StrEnum):
 SCOPES: dict[Scope, frozenset[Permission]] = {
     Scope.CALLS_READ: frozenset({_P.SEE_CALLS, _P.SEE_ALL}),
     Scope.PAYMENTS_READ: frozenset({_P.SEE_PAYMENTS, _P.SEE_ALL}),
-    Scope.PAYMENTS_WRITE: frozenset({_P.SEE_PAYMENTS, _P.SEE_ALL, _P.TAKE_PAYMENTS, _P.SETTLE, _P.VOID}),
+    Scope.PAYMENTS_WRITE: frozenset(
+        {_P.SEE_PAYMENTS, _P.SEE_ALL, _P.TAKE_PAYMENTS, _P.SETTLE, _P.VOID, _P.DELETE_CARDS}
+    ),
     Scope.PAYMENTS_REFUND: frozenset({_P.SEE_PAYMENTS, _P.SEE_ALL, _P.REFUND}),
     Scope.REPORTS_READ: frozenset({_P.SEE_REPORTS, _P.SEE_ALL}),
 }

@@ -131,6 +131,9 @@ class ChangeOperator(Request):
     locked: bool | None = None
 
 
+TokenType = Literal["one-time", "reusable"]
+
+
 class CreatePayment(Request):
     """A payment on a call. ``fields`` are asked of the caller in their natural order.
 
@@ -143,6 +146,10 @@ class CreatePayment(Request):
     description: Text = Field(default="", examples=["Two tickets"])
     fields: Annotated[tuple[CardField, ...], Field(min_length=1, max_length=4)] = DEFAULT_FIELDS
     caller_language: Literal["", "en", "ru", "uk", "hu"] = ""
+    token_type: TokenType = Field(
+        default="one-time", description="reusable: the caller agrees that the card is kept for later payments"
+    )
+    kept_card: Id | None = Field(default=None, description="a kept card's token: charge it; nothing is keyed")
 
 
 class PauseRecording(Request):
@@ -388,6 +395,8 @@ class Payment(Answer):
     brand: str | None
     card: Card | None
     token: str | None
+    token_type: TokenType
+    kept_token: str | None = Field(description="the reusable token, once the card is kept")
     security_code_seconds_left: float | None
     retry: CardRetry | None
     attempts: list[Attempt]
@@ -405,6 +414,24 @@ class Payment(Answer):
     next_steps: list[Step]
     created_at: datetime
     updated_at: datetime
+
+
+class KeptCard(Answer):
+    """A card that is kept for a customer's later payments."""
+
+    token: str
+    brand: str | None
+    last4: str | None
+    expiry: str | None
+    expired: bool
+    created_at: datetime
+    used_at: datetime
+
+
+class KeptCards(Answer):
+    """A customer's kept cards, the one that was used last first."""
+
+    kept_cards: list[KeptCard]
 
 
 class Payments(Answer):

@@ -17,12 +17,14 @@ from paycall.domain.authorization import (
     AuthorizationResult,
     CardRetry,
     CardSummary,
+    KeptCard,
     OperationOutcome,
     OperationResult,
     Outcome,
 )
 from paycall.domain.declines import decline_from_json
 from paycall.domain.errors import (
+    CardExpiredError,
     InputError,
     NotAllowedError,
     NotFoundError,
@@ -44,6 +46,7 @@ _PATIENT_S = 90.0
 _ERRORS: dict[str, type[PaycallError]] = {
     error.code: error
     for error in (
+        CardExpiredError,
         NotFoundError,
         NotSentError,
         RefusedRequestError,
@@ -112,6 +115,8 @@ class HttpPaymentVault:
             "reference": request.reference,
             "description": request.description,
         }
+        if request.keep_for:
+            body["keep_for"] = request.keep_for
         return _result(await self._ask("POST", "/v1/authorizations", body, _PATIENT_S))
 
     async def attempt(self, attempt_id: str) -> AuthorizationResult | None:
@@ -148,6 +153,22 @@ class HttpPaymentVault:
     async def drop(self, payment_id: str) -> None:
         """The payment is over."""
         await self._ask("DELETE", f"/v1/payments/{payment_id}")
+
+    async def kept_cards(self, customer: str) -> list[KeptCard]:
+        """The cards that are kept for a customer."""
+        data = await self._ask("GET", f"/v1/customers/{customer}/cards")
+        try:
+            return [KeptCard(**card) for card in data["cards"]]
+        except (KeyError, TypeError):
+            raise VaultUnavailableError("the vault's answer was not understood") from None
+
+    async def use_kept_card(self, payment_id: str, token: str, customer: str) -> None:
+        """Charge a kept card with this payment."""
+        await self._ask("PUT", f"/v1/payments/{payment_id}/card", {"token": token, "customer": customer})
+
+    async def delete_kept_card(self, customer: str, token: str) -> None:
+        """Forget a kept card."""
+        await self._ask("DELETE", f"/v1/customers/{customer}/cards/{token}")
 
     async def webhook(self, acquirer: str, headers: Mapping[str, str], body: bytes) -> tuple[str, ...]:
         """Pass an acquirer's webhook on, unread; gives the ids of operations that have failed by it."""

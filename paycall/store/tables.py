@@ -187,6 +187,8 @@ class PaymentRow(Base):
     code_expires_at: Mapped[datetime | None]
     # Of what the caller is told; empty: the site's.
     caller_language: Mapped[str] = mapped_column(String(8), default="")
+    token_type: Mapped[str] = mapped_column(String(16), default="one-time")
+    kept_token: Mapped[str | None] = mapped_column(String(32))
     card_retry: Mapped[dict[str, Any] | None]
     decision_deadline: Mapped[datetime | None]
     settle_at: Mapped[datetime | None]

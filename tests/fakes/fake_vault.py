@@ -13,12 +13,14 @@ from paycall.domain.authorization import (
     AuthorizationResult,
     CardRetry,
     CardSummary,
+    KeptCard,
     OperationOutcome,
     OperationResult,
     Outcome,
 )
 from paycall.domain.declines import decline_for
 from paycall.domain.errors import (
+    CardExpiredError,
     NotFoundError,
     NotSentError,
     SecurityCodeGoneError,
@@ -70,6 +72,7 @@ class FakeVault:
         self.authorizations: list[AuthorizationRequest] = []
         self.operations: dict[str, tuple[str, int]] = {}
         self.dropped: list[str] = []
+        self.kept: dict[str, tuple[str, KeptCard, dict[Field, str]]] = {}
         self.webhooks: list[tuple[dict[str, str], bytes]] = []
         self.failed_by_webhook: list[str] = []
         self.down = False
@@ -139,6 +142,8 @@ class FakeVault:
         if result is None:
             raise NotSentError
         self.attempts[request.attempt_id] = result
+        if request.keep_for and result.outcome is Outcome.APPROVED:
+            self._keep(request.keep_for, card.fields)
         if self.gate is not None:
             await self.gate.wait()
         card.fields.pop(Field.SECURITY_CODE, None)
@@ -181,6 +186,44 @@ class FakeVault:
 
     async def abandon(self, attempt_id: str) -> AuthorizationResult | None:
         return await self.attempt(attempt_id)
+
+    async def kept_cards(self, customer: str) -> list[KeptCard]:
+        self._check()
+        return [card for owner, card, _ in self.kept.values() if owner == customer]
+
+    async def use_kept_card(self, payment_id: str, token: str, customer: str) -> None:
+        self._check()
+        owner, card, fields = self.kept.get(token, ("", None, {}))
+        if card is None or owner != customer:
+            raise NotFoundError
+        if card.expired:
+            raise CardExpiredError
+        self.cards[payment_id] = _Card(new_id("tok"), dict(fields))
+
+    async def delete_kept_card(self, customer: str, token: str) -> None:
+        self._check()
+        if self.kept.get(token, ("",))[0] != customer:
+            raise NotFoundError
+        del self.kept[token]
+
+    def _keep(self, customer: str, fields: dict[Field, str]) -> None:
+        kept: dict[Field, str] = {**fields}
+        kept.pop(Field.SECURITY_CODE, None)
+        number, expiry = kept[Field.CARD_NUMBER], kept.get(Field.EXPIRY)
+        token, now = new_id("tok"), self._clock.now().isoformat()
+        self.kept[token] = (
+            customer,
+            KeptCard(
+                token,
+                "visa" if number.startswith("4") else "mastercard",
+                number[-4:],
+                f"{expiry[:2]}/{expiry[2:]}" if expiry else None,
+                False,
+                now,
+                now,
+            ),
+            kept,
+        )
 
     async def settle(self, operation_id: str, attempt_id: str, money: Money) -> OperationResult:
         return self._operate(operation_id, "settle", money.amount_minor)

@@ -24,6 +24,7 @@ from paycall.panel.pages import Page, render, site_name
 from paycall.panel.roles import Principal
 from paycall.panel.schemas import Call, Payment
 from paycall.panel.services.context import Context
+from paycall.panel.services.kept_cards import KeptCardService
 from paycall.panel.services.records import IN_THE_MIDDLE
 from paycall.panel.services.views import call_view, localise_payment
 from paycall.panel.services.visibility import calls_of
@@ -47,6 +48,8 @@ class PastPayment:
     created_at_ms: int
     brand: str | None
     last4: str | None
+    expiry: str | None
+    kept_token: str | None
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class Board(Page):
     caller_languages: dict[str, str]
     test_calls: bool
     dialling: bool
+    keeps_cards: bool
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,7 @@ def _board(
             caller_languages=LANGUAGES if context.deps.settings.caller_languages else {},
             test_calls=context.deps.test_calls is not None,
             dialling=context.deps.calls.can_dial_out(),
+            keeps_cards=KeptCardService(context).may(principal),
         )
 
 
@@ -204,6 +209,8 @@ def _past(session: Session, principal: Principal, call: CallRow | None) -> list[
             created_at_ms=int(row.created_at.timestamp() * 1000),
             brand=row.brand,
             last4=row.last4,
+            expiry=row.expiry,
+            kept_token=row.kept_token,
         )
         for row in session.scalars(query)
     ]

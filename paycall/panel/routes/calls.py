@@ -137,8 +137,10 @@ async def create_payment(
         money=Money(body.amount_minor, body.currency),
         reference=body.reference,
         description=body.description,
-        fields=body.fields,
+        fields=() if body.kept_card else body.fields,
         caller_language=body.caller_language,
+        token_type=body.token_type,
+        kept_card=body.kept_card,
     )
     payment_id, fresh = await services.captures.create(call_id, new, idempotency_key, principal)
     response.status_code = 201 if fresh else 200

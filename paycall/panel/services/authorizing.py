@@ -34,6 +34,7 @@ from paycall.panel.roles import Principal
 from paycall.panel.services.captures import CaptureService
 from paycall.panel.services.cards import CardService, expire_code
 from paycall.panel.services.context import Context
+from paycall.panel.services.kept_cards import REUSABLE, KeptCardService, customer_of
 from paycall.panel.services.operations import OperationService
 from paycall.panel.services.records import call_of, latest_attempt, move, payment_for_change, tell
 from paycall.panel.services.views import NEEDS_REVIEW, may_authorize
@@ -89,10 +90,12 @@ class AuthorizationService:
         context: Context,
         captures: CaptureService,
         cards: CardService,
+        kept_cards: KeptCardService,
         operations: OperationService,
     ) -> None:
         self._context = context
         self._cards = cards
+        self._kept_cards = kept_cards
         self._captures = captures
         self._operations = operations
 
@@ -132,7 +135,8 @@ class AuthorizationService:
             session, row, PaymentEvent.AUTHORIZE_REQUESTED, now, by=principal.id,
             detail={"attempt": attempt.number},
         )  # fmt: skip
-        return _Begun(_request(row, attempt), row.token)
+        keep_for = customer_of(call_of(session, row)) if row.token_type == REUSABLE else ""
+        return _Begun(_request(row, attempt, keep_for), row.token)
 
     def _charged_before(self, session: Session, row: PaymentRow) -> bool:
         if row.last4 is None:
@@ -212,6 +216,7 @@ class AuthorizationService:
         await self._context.show_payment(payment_id)
         if result.outcome is Outcome.APPROVED:
             self._captures.end_soon(payment_id)
+            self._kept_cards.remember_soon(payment_id)
             if settle:
                 await self._operations.settle_by_itself(payment_id)
 
@@ -304,11 +309,12 @@ class AuthorizationService:
             await self._context.show_payment(payment_id)
 
 
-def _request(row: PaymentRow, attempt: AttemptRow) -> AuthorizationRequest:
+def _request(row: PaymentRow, attempt: AttemptRow, keep_for: str) -> AuthorizationRequest:
     return AuthorizationRequest(
         attempt_id=attempt.id,
         payment_id=row.id,
         money=Money(attempt.amount_minor, attempt.currency),
         reference=row.reference,
         description=row.description,
+        keep_for=keep_for,
     )

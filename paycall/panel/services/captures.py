@@ -35,6 +35,7 @@ from paycall.domain.payment import FINAL_FOR_CAPTURE, PaymentEvent, PaymentState
 from paycall.domain.ports import CaptureRules
 from paycall.panel.roles import Principal
 from paycall.panel.services.context import Context
+from paycall.panel.services.kept_cards import REUSABLE, KeptCardService, customer_of
 from paycall.panel.services.owners import hand_over, show_change_of_owner
 from paycall.panel.services.records import (
     call_of,
@@ -68,6 +69,8 @@ class NewPayment:
     description: str = ""
     fields: Sequence[Field] = DEFAULT_FIELDS
     caller_language: str = ""
+    token_type: str = "one-time"  # noqa: S105 - a kind of token
+    kept_card: str | None = None
 
     def digest(self, call_id: str) -> str:
         """A fingerprint, to tell the same request from another one under the same key."""
@@ -79,7 +82,8 @@ class NewPayment:
                 self.reference,
                 self.description,
                 [*self.fields],
-                *filter(None, [self.caller_language]),
+                *filter(None, [self.caller_language, self.kept_card]),
+                *([REUSABLE] if self.token_type == REUSABLE else []),
             ]
         )
         return hashlib.sha256(text.encode()).hexdigest()
@@ -88,8 +92,9 @@ class NewPayment:
 class CaptureService:
     """Starts, repeats and ends captures."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, kept_cards: KeptCardService) -> None:
         self._context = context
+        self._kept_cards = kept_cards
 
     async def create(self, call_id: str, new: NewPayment, key: str, principal: Principal) -> tuple[str, bool]:
         """Make a payment on a call and ask the caller for its fields.
@@ -99,9 +104,11 @@ class CaptureService:
         tuple
             The payment's id, and whether it is new (False: the key was used for it before).
         """
-        if not new.fields:
+        if not new.fields and new.kept_card is None:
             raise InputError("a payment needs at least one field")
         _check_sequence([*new.fields], stored=())
+        if new.kept_card is not None or new.token_type == REUSABLE:
+            self._kept_cards.check(principal)
         insert = partial(self._insert, call_id=call_id, new=new, key=key, principal=principal)
         try:
             payment_id, fresh, claimed = await self._context.write(insert)
@@ -115,7 +122,10 @@ class CaptureService:
             await self._context.show_call(call_id, "call.claimed")
         await self._context.show_payment(payment_id)
         try:
-            await self._command(payment_id, call_id, in_order([*new.fields]), new.caller_language)
+            if new.kept_card is not None:
+                await self._kept_cards.charge_from(payment_id, new.kept_card, principal)
+            else:
+                await self._command(payment_id, call_id, in_order([*new.fields]), new.caller_language)
         except PaycallError as error:
             await self._give_up(payment_id, key, principal, error)
             raise
@@ -133,6 +143,8 @@ class CaptureService:
         call = call_for(session, call_id, principal, for_change=True)
         if call.state != CallState.CONNECTED.value:
             raise StateError("the call is not connected")
+        if new.token_type == REUSABLE:
+            customer_of(call)  # a withheld number keeps none
         now = self._context.now()
         claimed = False
         if call.operator_id is None and principal.operator_id is not None:
@@ -149,6 +161,7 @@ class CaptureService:
             fields=in_order([*new.fields]),
             stored=[],
             caller_language=new.caller_language,
+            token_type=new.token_type,
             settled_minor=0,
             refunded_minor=0,
             created_at=now,

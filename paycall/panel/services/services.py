@@ -15,6 +15,7 @@ from paycall.panel.services.cards import CardService
 from paycall.panel.services.caretaker import Caretaker
 from paycall.panel.services.context import Context
 from paycall.panel.services.dialling import DiallingService
+from paycall.panel.services.kept_cards import KeptCardService
 from paycall.panel.services.linking import LinkingService
 from paycall.panel.services.operations import OperationService
 from paycall.panel.services.reversals import ReversalService
@@ -28,6 +29,7 @@ class Services:
 
     captures: CaptureService
     authorizations: AuthorizationService
+    kept_cards: KeptCardService
     operations: OperationService
     reviews: ReviewService
     test_calls: TestCallService
@@ -39,10 +41,11 @@ class Services:
 
 def wire(context: Context) -> Services:
     """Build the services; nothing starts yet."""
-    captures = CaptureService(context)
+    kept_cards = KeptCardService(context)
+    captures = CaptureService(context, kept_cards)
     cards = CardService(context)
     operations = OperationService(context, captures)
-    authorizations = AuthorizationService(context, captures, cards, operations)
+    authorizations = AuthorizationService(context, captures, cards, kept_cards, operations)
     test_calls = TestCallService(context)
     calls = CallService(context, captures, test_calls)
     linking = LinkingService(context)
@@ -50,6 +53,7 @@ def wire(context: Context) -> Services:
     return Services(
         captures=captures,
         authorizations=authorizations,
+        kept_cards=kept_cards,
         operations=operations,
         reviews=ReviewService(context, authorizations, operations, reversals),
         test_calls=test_calls,

@@ -107,6 +107,8 @@ def payment_view(
         "brand": (live.brand if live and live.brand else None) or row.brand,
         "card": card,
         "token": row.token,
+        "token_type": row.token_type,
+        "kept_token": row.kept_token,
         "security_code_seconds_left": code_left,
         "retry": retry,
         "attempts": [_attempt_view(attempt) for attempt in attempts],

@@ -21,7 +21,9 @@ _HELD_S = 0.05
 def test_an_authorization_is_two_commits_and_six_writes(vault: VaultHarness) -> None:
     """One commit before the request is sent and one after its answer: each is a wait for the disk."""
     commits, statements = Counter[bool](), Counter[str]()
-    asking = ContextVar("asking", default=False)  # goes along into the threads; the background work has it not
+    asking = ContextVar(
+        "asking", default=False
+    )  # goes along into the threads; the background work has it not
 
     def committed(connection: sa.Connection) -> None:
         if asking.get():

@@ -42,6 +42,9 @@ function paymentBody(form) {
     description: String(data.get("description")),
     fields: data.getAll("fields"),
     caller_language: String(data.get("caller_language") ?? ""),
+    ...(data.get("kept_card")
+      ? { kept_card: String(data.get("kept_card")), fields: undefined }
+      : { token_type: String(data.get("token_type") ?? "one-time") }),
   };
 }
 
@@ -145,6 +148,11 @@ function openPaymentDialog(dialog, button) {
   for (const name of ["reference", "description", "currency"]) {
     if (button.dataset[name]) form.elements[name].value = button.dataset[name];
   }
+  const { keptCard = "", keptName = "" } = button.dataset;
+  form.elements.kept_card.value = keptCard;
+  form.querySelector("[data-kept-name]").textContent = keptName;
+  for (const part of form.querySelectorAll("[data-kept], [data-kept-hint]")) part.hidden = !keptCard;
+  for (const part of form.querySelectorAll("[data-keyed]")) part.hidden = Boolean(keptCard);
 }
 
 // Settle or refund: the most that can be is there already.
