@@ -68,6 +68,7 @@ log = structlog.get_logger(__name__)
 _VERSION = version("paycall")  # read once, before the fork: reading it dirties a megabyte of each cell
 
 COLLECT_S = 10.0
+NICE = 10  # of what is not sound: a busy machine lets signalling and keys wait for it
 # PJSIP has room for 64 sockets, aborts at the next one, and keeps the room of one that was closed for half a second.
 # A leg has two of them, also one that is refused: so calls may neither begin nor be refused faster than that.
 BURST_S, BURST_CALLS = 0.5, 4
@@ -162,6 +163,7 @@ class Cell:
         """Serve until the node says stop, or is gone."""
         self._endpoint.start(self._on_incoming)
         self._outbound.start(self._on_incoming)
+        os.nice(NICE)  # this thread, and asyncio's; PJSIP's, which carry the sound, have started
         talker = threading.Thread(target=self._talk, name="asyncio", daemon=True)
         talker.start()
         self._beat()

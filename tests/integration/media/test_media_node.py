@@ -92,6 +92,17 @@ def test_a_cell_that_has_grown_is_replaced() -> None:
         assert not site.panel.of_type("node.cell-lost")
 
 
+def test_sound_goes_before_what_can_wait() -> None:
+    with Site() as site:
+        pid = site.pids()[site.sip_port]
+        nice = {
+            (task / "comm").read_text("utf-8").strip(): os.getpriority(os.PRIO_PROCESS, int(task.name))
+            for task in Path(f"/proc/{pid}/task").iterdir()
+            if int(task.name) != pid
+        }
+        assert nice["clock"] == nice["media"] < os.getpriority(os.PRIO_PROCESS, pid)
+
+
 def test_the_vault_away_a_field_waits_and_arrives() -> None:
     with Site() as site:
         call = Call(site)
