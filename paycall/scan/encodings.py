@@ -1,25 +1,31 @@
 """Card numbers in a block of bytes, in every way that programs write them.
 
-``text`` as it is; ``utf-16`` with a zero byte before or after each digit; ``base64`` and ``hex`` of text; ``bcd``
-two digits a byte. Packed digits look like any other bytes, so they count only where something frames them: EMV's
-tag and length, ISO 8583's length and next fields, track 2's separator and date, or empty bytes on both sides.
+``text`` as it is; the forms of ``forms.py``; ``base64`` of text, or of gzip; ``bcd`` two digits a byte. Packed digits
+look like any other bytes, so they count only where something frames them: EMV's tag and length, ISO 8583's length and
+next fields, track 2's separator and date, or empty bytes on both sides.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from paycall.domain.card import Brand, brand_of
-from paycall.scan.numbers import is_card_number, numbers_in_text
+from paycall.scan.forms import numbers_in_forms
+from paycall.scan.numbers import is_usual_number, numbers_in_text
+from paycall.scan.unpack import unpacked
 from paycall.vault.sandbox_cards import is_test_number
 
-_UTF16 = re.compile(rb"[0-9]\x00(?:[0-9 .\-]\x00){11,39}[0-9]")  # either byte order
-_BASE64 = re.compile(rb"[A-Za-z0-9+/_\-]{18,}(?:\r?\n[A-Za-z0-9+/_\-]+)*")
-_HEX = re.compile(rb"3[0-9](?<![0-9A-Fa-f]3[0-9])(?:3[0-9]){12,18}(?![0-9A-Fa-f])")
+# Base64 of digits, blanks, points and dashes: three groups of them are in every number, wherever it begins, and in
+# hardly anything else.
+_BASE64_DIGITS = re.compile(rb"(?:[ILMNO][CDSTijyz][AEIMQUYcgk04][gtuwxyz0-5](?:\r?\n)?){3,}")
+_BASE64_AROUND = 24
+_BASE64_LETTERS = re.compile(rb"(?:\r?\n)?(?:[A-Za-z0-9+/_\-]{4}(?:\r?\n)?)*[A-Za-z0-9+/_\-]{0,3}")
+_BASE64_LETTERS_AT_END = re.compile(rb"(?:[A-Za-z0-9+/_\-]{4}(?:\r?\n)?)+\Z")
+_BASE64_GZIP = re.compile(rb"H4sI[A-Za-z0-9+/_\-\r\n]{24,}")
+_BASE64_STANDARD = bytes.maketrans(b"-_", b"+/")
 # Sound, pictures, fonts and programs hold no records, but many small numbers.
 _NO_RECORDS = (
     b"RIFF",
@@ -55,9 +61,6 @@ _TRACK2_DIGITS = re.compile(r"(\d{13,19})d[2-4]\d(?:0[1-9]|1[0-2])[1-7]\d")
 
 # Small integers and pixels, not an issuer's number: zero bytes, or one byte three times.
 _TABLE_LIKE = re.compile(r"\A(?:..)*(?:0[01](?:..)*0[01]|(..)\1\1)")
-# The lengths that are issued: the rarer ones fit too many other bytes.
-_PACKED_LENGTHS = {Brand.AMEX: (15,), Brand.DINERS: (14,)}
-
 _LIKELY_FIRST = (16, 15, 19, 14, 18, 17, 13)  # digits before track 2 may be its length
 
 
@@ -74,29 +77,32 @@ def hits(data: bytes) -> Iterator[Hit]:
     """All card numbers in a block."""
     for offset, digits in numbers_in_text(data):
         yield Hit(offset, "text", digits)
-    for match in _UTF16.finditer(data):
-        for offset, digits in numbers_in_text(match[0].replace(b"\x00", b"")):
-            yield Hit(match.start() + 2 * offset, "utf-16", digits)
-    for match in _HEX.finditer(data):
-        digits = match[0][1::2].decode()
-        if is_card_number(digits):
-            yield Hit(match.start(), "hex", digits)
+    for offset, how, digits in numbers_in_forms(data):
+        yield Hit(offset, how, digits)
     yield from _in_base64(data)
     yield from _in_bcd(data)
 
 
 def _in_base64(data: bytes) -> Iterator[Hit]:
-    for match in _BASE64.finditer(data):
-        text = re.sub(rb"\s", b"", match[0]).translate(bytes.maketrans(b"-_", b"+/"))
-        for start in range(4):  # where the text begins in the middle of a group of four
-            usable = text[start : start + (len(text) - start) // 4 * 4]
-            with_rest = text[start:] + b"=" * (-(len(text) - start) % 4)
-            try:
-                decoded = base64.b64decode(with_rest)
-            except binascii.Error:  # one letter too many at the end
-                decoded = base64.b64decode(usable)
-            for offset, digits in numbers_in_text(decoded):
-                yield Hit(match.start() + start + offset * 4 // 3, "base64", digits)
+    """Where letters stand for nothing but digits, the letters around them are decoded in the same groups of four."""
+    for match in _BASE64_DIGITS.finditer(data):
+        before = _BASE64_LETTERS_AT_END.search(data, max(0, match.start() - _BASE64_AROUND), match.start())
+        after = _BASE64_LETTERS.match(data, match.end(), match.end() + _BASE64_AROUND)
+        start = before.start() if before else match.start()
+        decoded = _base64_decoded(data[start : after.end() if after else match.end()])
+        for offset, digits in numbers_in_text(decoded):
+            yield Hit(start + offset * 4 // 3, "base64", digits)
+    for match in _BASE64_GZIP.finditer(data):
+        _, content = unpacked(io.BytesIO(_base64_decoded(match[0])), 0)
+        for _, digits in numbers_in_text(content.read()):
+            yield Hit(match.start(), "base64 of gzip", digits)
+
+
+def _base64_decoded(letters: bytes) -> bytes:
+    text = letters.translate(_BASE64_STANDARD, b"\r\n")
+    return base64.b64decode(
+        text[: len(text) // 4 * 4] if len(text) % 4 == 1 else text + b"=" * (-len(text) % 4)
+    )
 
 
 def _in_bcd(data: bytes) -> Iterator[Hit]:
@@ -121,9 +127,8 @@ def _in_bcd(data: bytes) -> Iterator[Hit]:
 
 def _read(offset: int, *readings: str) -> Iterator[Hit]:
     for digits in readings:
-        if not is_card_number(digits) or "0000" in digits:
+        if not is_usual_number(digits) or "0000" in digits:
             continue
-        lengths = _PACKED_LENGTHS.get(brand_of(digits) or Brand.VISA, (16, 19))
-        if is_test_number(digits) or (len(digits) in lengths and not _TABLE_LIKE.match(digits)):
+        if is_test_number(digits) or not _TABLE_LIKE.match(digits):
             yield Hit(offset, "bcd", digits)
             return

@@ -1,14 +1,13 @@
 """Card numbers in files, whatever holds them: databases, archives, recordings, or just bytes.
 
-Every file is read as bytes; SQLite is opened as well, since it keeps a number that is an INTEGER in binary and
-long text in pieces; gzip, bzip2, xz and zip are unpacked; a WAV file's keys are recognised. Nothing is written
-but a temporary copy of a database, and no file is trusted: sizes and depth are bounded.
+Every file is read as bytes; SQLite is opened as well, since it keeps a number that is an INTEGER or REAL in binary
+and long text in pieces; gzip, bzip2, xz and zip are unpacked wherever they begin and as far as they go; a WAV file's
+keys are recognised. Nothing is written but a temporary copy of a database, and no file is trusted: sizes and depth
+are bounded.
 """
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
 import lzma
 import shutil
@@ -20,26 +19,22 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from paycall.scan.encodings import hits
 from paycall.scan.numbers import count_of_shape
 from paycall.scan.recordings import numbers_in_wav
+from paycall.scan.unpack import PACKED, UNPACKED_LIMIT_BYTES, unpacked
 from paycall.vault.sandbox_cards import is_test_number
 
 _BLOCK_BYTES = 4 << 20
-_OVERLAP_BYTES = 512
-_UNPACKED_LIMIT_BYTES = 512 << 20
+_OVERLAP_BYTES = 64 << 10  # as much as a number takes that a log tells key by key
 _DEPTH_LIMIT = 4
+_PIECE_BYTES = 1 << 20
 _MANY = 5
 _CHANCE = 0.2
-_UNPACKERS: dict[bytes, tuple[str, Callable[[Any, str], Any]]] = {
-    b"\x1f\x8b": ("gzip", gzip.open),
-    b"BZh": ("bzip2", bz2.open),
-    b"\xfd7zXZ\x00": ("xz", lzma.open),
-}
+_ZIP_END = b"PK\x05\x06"
 
 
 @dataclass(frozen=True)
@@ -95,58 +90,89 @@ def scan_file(path: Path) -> list[Finding]:
 
 
 def _in_stream(path: str, inside: str, file: IO[bytes], depth: int) -> Iterator[Finding]:
-    """The bytes of a stream, and what is packed in them."""
-    head = file.read(16)
-    yield from _in_bytes(path, inside, file)
+    """The bytes of a stream, and what is packed in them, wherever it begins."""
+    content = _Content(path, inside)
+    content.read(file)
+    yield from content.certain()
     if depth >= _DEPTH_LIMIT:
         return
     file.seek(0)
+    head = file.read(16)
     if head.startswith(b"RIFF") and head[8:12] == b"WAVE":
-        for second, digits in numbers_in_wav(file.read(_UNPACKED_LIMIT_BYTES)):
+        file.seek(0)
+        for second, digits in numbers_in_wav(file.read(UNPACKED_LIMIT_BYTES)):
             yield Finding(path, f"{inside}second {second:.1f}", "keys", digits)
-    for magic, (name, unpack) in _UNPACKERS.items():
-        if head.startswith(magic):
-            yield from _in_packed(path, f"{inside}{name}: ", partial(unpack, file, "rb"), depth)
-    if head.startswith(b"PK\x03\x04"):
+    for at in content.packed_at:
+        yield from _in_packed(path, inside, file, at, depth)
+    if content.is_zip:
         yield from _in_zip(path, inside, file, depth)
 
 
-def _in_bytes(path: str, inside: str, file: IO[bytes]) -> list[Finding]:
-    """Block by block, each beginning with the end of the one before it."""
-    findings: list[Finding] = []
-    position, tail, of_shape = 0, b"", 0
-    file.seek(0)
-    while block := file.read(_BLOCK_BYTES):
-        data = tail + block
-        start = position - len(tail)
+class _Content:
+    """What the bytes of one stream hold, read block by block."""
+
+    def __init__(self, path: str, inside: str) -> None:
+        self._path, self._inside = path, inside
+        self._findings: list[Finding] = []
+        self._of_shape = 0
+        self.packed_at: dict[int, None] = {}
+        self.is_zip = False
+
+    def read(self, file: IO[bytes]) -> None:
+        """Each block begins with the end of the one before it."""
+        position, tail = 0, b""
+        file.seek(0)
+        while block := file.read(_BLOCK_BYTES):
+            data = tail + block
+            self._take(data, position - len(tail))
+            position += len(block)
+            tail = data[-_OVERLAP_BYTES:]
+
+    def _take(self, data: bytes, start: int) -> None:
         for hit in hits(data):
-            findings.append(Finding(path, f"{inside}byte {start + hit.offset}", hit.how, hit.digits))
-        of_shape += count_of_shape(data)
-        position += len(block)
-        tail = data[-_OVERLAP_BYTES:]
-    # One in ten numbers has the right check digit by chance: a file full of others is a table, not a card list.
-    if len(findings) >= _MANY and len(findings) < _CHANCE * of_shape:
-        return [finding for finding in findings if is_test_number(finding.digits)]
-    return findings
+            where = f"{self._inside}byte {start + hit.offset}"
+            self._findings.append(Finding(self._path, where, hit.how, hit.digits))
+        self._of_shape += count_of_shape(data)
+        self.packed_at.update(dict.fromkeys(start + match.start() for match in PACKED.finditer(data)))
+        self.is_zip = self.is_zip or _ZIP_END in data
+
+    def certain(self) -> list[Finding]:
+        """One in ten numbers has the right check digit by chance: a file full of others is a table, no card list."""
+        found = self._findings
+        if len(found) >= _MANY and len(found) < _CHANCE * self._of_shape:
+            return [finding for finding in found if is_test_number(finding.digits)]
+        return found
 
 
-def _in_packed(path: str, inside: str, opened: Callable[[], IO[bytes]], depth: int) -> Iterator[Finding]:
-    try:
-        content = opened().read(_UNPACKED_LIMIT_BYTES)
-    except (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error):
-        return  # not what its first bytes say, or cut off: its bytes were read as they are
-    yield from _in_stream(path, inside, io.BytesIO(content), depth + 1)
+def _in_packed(path: str, inside: str, file: IO[bytes], at: int, depth: int) -> Iterator[Finding]:
+    name, content = unpacked(file, at)
+    if content.getbuffer().nbytes:
+        where = f"{inside}{name}: " if at == 0 else f"{inside}{name} at byte {at}: "
+        yield from _in_stream(path, where, content, depth + 1)
 
 
 def _in_zip(path: str, inside: str, file: IO[bytes], depth: int) -> Iterator[Finding]:
+    """A zip may have other bytes before it, and is found by its end."""
     try:
         with zipfile.ZipFile(file) as archive:
             for member in archive.infolist():
-                if member.file_size <= _UNPACKED_LIMIT_BYTES and not member.is_dir():
+                if member.file_size <= UNPACKED_LIMIT_BYTES and not member.is_dir():
                     where = f"{inside}zip member {member.filename}: "
-                    yield from _in_packed(path, where, partial(archive.open, member), depth)
+                    yield from _in_stream(path, where, io.BytesIO(_member(archive, member)), depth + 1)
     except (OSError, zipfile.BadZipFile, RuntimeError):
         return  # damaged, encrypted, or packed in a way that Python does not know
+
+
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """What is in a member, as far as it can be read."""
+    content = bytearray()
+    with archive.open(member) as packed:
+        try:
+            while piece := packed.read(_PIECE_BYTES):
+                content += piece
+        except (OSError, EOFError, ValueError, zipfile.BadZipFile, lzma.LZMAError, zlib.error):
+            pass  # damaged from here on
+    return bytes(content)
 
 
 def _in_sqlite(path: Path) -> Iterator[Finding]:
@@ -173,10 +199,15 @@ def _in_table(path: str, connection: sqlite3.Connection, table: str) -> Iterator
     columns = [column[0] for column in rows.description]
     for row in rows:
         for column, value in zip(columns, row, strict=True):
+            if isinstance(value, float) and value.is_integer():
+                value = int(value)
             data = str(value).encode() if isinstance(value, int) else value
             if isinstance(data, bytes):
+                where = f"table {table}, column {column}"
                 for hit in hits(data):
-                    yield Finding(path, f"table {table}, column {column}", hit.how, hit.digits)
+                    yield Finding(path, where, hit.how, hit.digits)
+                for match in PACKED.finditer(data):
+                    yield from _in_packed(path, f"{where}: ", io.BytesIO(data), match.start(), 1)
 
 
 def _head(path: Path) -> bytes:

@@ -1,8 +1,8 @@
 """What counts as a card number in plain text: 13 to 19 digits of a known brand, with their check digit.
 
 Digits may stand together, in the groups that people write, or one by one with the same separator. A number
-inside a longer word, a decimal fraction or a table of four-digit columns is none. Twelve-digit Maestro numbers
-are left out: no bank issues them, and every UUID would be suspect.
+inside a longer word, a decimal fraction (with a point) or a table of four-digit columns is none. Twelve-digit
+Maestro numbers are left out: no bank issues them, and every UUID would be suspect.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import re
 from collections.abc import Iterator
 from itertools import chain
 
-from paycall.domain.card import brand_of, luhn_valid
+from paycall.domain.card import Brand, brand_of, luhn_valid
 from paycall.vault.sandbox_cards import is_test_number
 
 SHORTEST, LONGEST = 13, 19
 # The digit comes first and the look back after it: so the search jumps from digit to digit.
-_FIRST = rb"[0-9](?<![0-9A-Za-z][0-9])(?<![0-9][.,][0-9])(?<![0-9A-Fa-f]-[0-9])"
-_NOT_BEFORE = rb"(?![0-9A-Za-z])(?![.,][0-9])"
+_FIRST = rb"[0-9](?<![0-9A-Za-z][0-9])(?<![0-9]\.[0-9])(?<![0-9A-Fa-f]-[0-9])"
+# A whole number in floating point ends in ".0".
+_NOT_BEFORE = rb"(?![0-9A-Za-z])(?!\.(?!0{1,2}(?![0-9.]))[0-9])"
 _TOGETHER = re.compile(_FIRST + rb"[0-9]{12,26}" + _NOT_BEFORE)
 _GROUPS = re.compile(
     _FIRST
@@ -25,7 +26,17 @@ _GROUPS = re.compile(
     + rb"|([ .\-])[0-9]{6}\2[0-9]{4,5}|([ .\-])[0-9]{4}\3[0-9]{5})"
     + _NOT_BEFORE
 )
-_APART = re.compile(_FIRST + rb"([ .,\-:;\t]|, |\r?\n)(?:[0-9]\1){11,25}[0-9](?![0-9A-Za-z])")
+# What else people and programs put between groups: a blank of Unicode, of HTML, of a URL, of quoted-printable;
+# columns, brackets, lines. Only whole numbers that are issued, and nothing of the kind before or after.
+_OTHER_GROUPS = re.compile(
+    _FIRST
+    + rb"[0-9]{3}([+/_\t,;|]|  |\r?\n|, |\xc2\xa0|\xe2\x80[\x80-\x95\xaf]|&nbsp;|&#160;|%20|%C2%A0|=20|\) ?\()"
+    rb"(?:[0-9]{4}\1[0-9]{4}\1[0-9]{4}|[0-9]{6}\1[0-9]{5})(?![0-9A-Za-z])(?!\.[0-9])"
+)
+_APART = re.compile(
+    rb"[0-9](?<![0-9A-Za-z][0-9])(?<![0-9][.,][0-9])(?<![0-9A-Fa-f]-[0-9])"
+    rb"([ .,\-:;\t]|, |\r?\n|[\"'], ?[\"'])(?:[0-9]\1){11,25}[0-9](?![0-9A-Za-z])"
+)
 # A table of four-digit (or hexadecimal) columns; what could be an expiry (MMYY) after the number is none.
 _EARLIER_COLUMN = re.compile(
     rb"(?<![0-9A-Za-z])(?:[0-9]{4,5}[ .\-]|(?=[0-9]*[A-Fa-f])[0-9A-Fa-f]{4,5}[ .\-\n])\Z|[.\-]\Z"
@@ -34,6 +45,10 @@ _NEXT_COLUMN = re.compile(
     rb"[ .\-](?!(?:0[1-9]|1[0-2])[0-9]{2})[0-9]{4}(?![0-9A-Za-z])"
     rb"|[ .\-\n](?=[0-9]*[A-Fa-f])[0-9A-Fa-f]{4,5}(?![0-9A-Za-z])|[.\-][0-9]{1,5}[.\-]"
 )
+_WORD_AT_END = re.compile(rb"[0-9A-Za-z]\Z")
+_EXPIRY = re.compile(rb"(?:0[1-9]|1[0-2])[2-4][0-9](?![0-9A-Za-z])")
+# The lengths in which most cards are issued: the rarer ones fit too much else.
+_USUAL_LENGTHS = {Brand.AMEX: (15,), Brand.DINERS: (14,)}
 _NOT_DIGIT = bytes(set(range(256)) - set(b"0123456789"))
 
 
@@ -46,6 +61,12 @@ def is_card_number(digits: str) -> bool:
         and len(digits) in brand.rule.lengths
         and luhn_valid(digits)
     )
+
+
+def is_usual_number(digits: str) -> bool:
+    """Whether this is a card number of a length that its brand issues today, or one that is published for tests."""
+    lengths = _USUAL_LENGTHS.get(brand_of(digits) or Brand.VISA, (16, 19))
+    return is_card_number(digits) and (len(digits) in lengths or is_test_number(digits))
 
 
 def number_at_start(digits: str) -> str | None:
@@ -77,9 +98,27 @@ def numbers_in_text(data: bytes) -> Iterator[tuple[int, str]]:
             if len(digits) > SHORTEST or is_test_number(digits):  # nobody groups thirteen digits any more
                 yield match.start(), digits
                 break
+    for match in _OTHER_GROUPS.finditer(data):
+        between = match[1]
+        digits = b"".join(match[0].split(between)).decode()
+        if is_usual_number(digits) and not _in_a_table(data, match.span(), between):
+            yield match.start(), digits
     for match in _APART.finditer(data):
         if number := number_at_start(match[0].translate(None, _NOT_DIGIT).decode()):
             yield match.start(), number
+
+
+def _in_a_table(data: bytes, span: tuple[int, int], between: bytes) -> bool:
+    """Whether the groups go on before or after, with anything but what could be an expiry."""
+    start, end = span
+    before = data[max(0, start - len(between) - 1) : start]
+    if before.endswith(between) and _WORD_AT_END.search(before.removesuffix(between)):
+        return True
+    after = data[end : end + len(between) + 8]
+    if not after.startswith(between):
+        return False
+    following = after.removeprefix(between).lstrip(b" \t")
+    return following[:1].isalnum() and not _EXPIRY.match(following)
 
 
 def count_of_shape(data: bytes) -> int:

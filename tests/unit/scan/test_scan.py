@@ -58,6 +58,20 @@ def grouped(digits: str, separator: str) -> str:
     return separator.join(digits[i : i + 4] for i in range(0, len(digits), 4))
 
 
+def dump(content: bytes, width: int) -> bytes:
+    """As xxd (two bytes a column) and hexdump -C (one) write it."""
+    lines = []
+    for at in range(0, len(content), 16):
+        row = content[at : at + 16]
+        columns = " ".join(row[i : i + width].hex() for i in range(0, len(row), width))
+        lines.append(f"{at:08x}: {columns:<47}  {row.decode()}\n")
+    return "".join(lines).encode()
+
+
+def trace(line: str, keys: str) -> bytes:
+    return "".join(line.format(key) for key in keys).encode()
+
+
 FORMS: dict[str, Callable[[str], bytes]] = {
     "plain": lambda d: b"card=" + d.encode() + b"&x=1",
     "quoted": lambda d: b'{"pan":"' + d.encode() + b'"}',
@@ -79,6 +93,31 @@ FORMS: dict[str, Callable[[str], bytes]] = {
     "base64 in lines": lambda d: base64.encodebytes(b"x" * 49 + b" " + d.encode() + b" and more text follows here"),
     "url-safe base64": lambda d: base64.urlsafe_b64encode(b"\xff\xfe>>" + b' "' + d.encode() + b'"???'),
     "hex": lambda d: d.encode().hex().encode(),
+    "hex of a text": lambda d: ("Kunde Meier, card " + d + " 12/31").encode().hex().encode(),
+    "hex with blanks": lambda d: d.encode().hex(" ").encode(),
+    "hex with capitals and colons": lambda d: grouped(d, "-").encode().hex(":").upper().encode(),
+    "hex dump": lambda d: dump(b"GET /?pan=" + d.encode() + b"&x=1 HTTP/1.1", 2),
+    "hex dump, byte by byte": lambda d: dump(b"GET /?pan=" + d.encode() + b"&x=1 HTTP/1.1", 1),
+    "csv": lambda d: b"1," + d.encode() + b",1231,739\n12.50," + d.encode() + b",x",
+    "sql dump": lambda d: b"INSERT INTO c VALUES (1," + d.encode() + b",1231);",
+    "json array": lambda d: b"[1," + d.encode() + b",2]",
+    "json escapes": lambda d: ('{"d":"' + "".join(f"\\u{ord(c):04x}" for c in d) + '"}').encode(),
+    "floating point": lambda d: b"x," + d.encode() + b".0,",
+    "track 1": lambda d: b"%B" + d.encode() + b"^MEIER/HANS^31122010000000000?",
+    "named pan": lambda d: b"PAN" + d.encode() + b"EXP3112",
+    "emv in hex": lambda d: b"9F02065A" + b"%02X" % len(bcd(d)) + bcd(d).hex().upper().encode() + b"5F2403311231",
+    "iso 8583 in letters": lambda d: b"0200" + b"\x70\x20" + f"{len(d)}{d}000000000000001999".encode(),
+    "ebcdic": lambda d: ("CARD " + d + " OK").encode("cp037"),
+    "utf-32 little": lambda d: ("x " + d + " y").encode("utf-32-le"),
+    "utf-32 big": lambda d: ("x " + grouped(d, " ") + " y").encode("utf-32-be"),
+    "base64 of gzip": lambda d: base64.b64encode(gzip.compress(b"x" * 30 + b" " + d.encode(), mtime=0)),
+    "list of strings": lambda d: str(list(d)).encode(),
+    "sip info": lambda d: trace("INFO sip:a@b\r\n" + "Via: x\r\n" * 60 + "\r\nSignal={}\r\nDuration=160\r\n", d),
+    "sip info after a menu": lambda d: trace("Signal= {}\r\nDuration= 160\r\n\r\n", "12" + d + "#1231#"),
+    "asterisk": lambda d: trace("DTMF begin '{0}' received on x\nDTMF end '{0}' received on x, 80 ms\n", d + "#"),
+    "freeswitch": lambda d: trace("[DEBUG] RTP RECV DTMF {}:480\n", d + "#1231#739#"),
+    "a log of keys": lambda d: trace("2026-11-22 10:00:00 key={}\n", d),
+    "events in json": lambda d: trace('{{"type":"press","digit":"{}"}}\n', d + "#"),
     "bcd between zeros": lambda d: b"\x01\x00\x00\x00\x00" + bcd(d) + b"\x00\x00\x00\x00\x02",
     "emv": lambda d: b"\x9f\x02\x06\x5a" + bytes([len(bcd(d))]) + bcd(d) + b"\x5f\x24\x03\x31\x12\x31",
     "packed track 2": lambda d: b"\x02\x57\x13" + bytes.fromhex((d + "d31122010000012345ff")[: (len(d) + 19) & ~1]),
@@ -95,8 +134,38 @@ def test_a_planted_number_is_found_in_every_form(digits: str, form: str) -> None
     if form in ("bcd between zeros", "emv", "packed track 2", "iso 8583") and "0000" in digits:
         return  # packed, such a number can't be told from a table of small integers: said in the documents
     planted = FORMS[form](digits)
-    for data in (planted, NOISE + planted + b"\x00" + NOISE) if "bcd" not in form else (planted,):
+    wrapped = NOISE + planted + b"\x00" + NOISE
+    for data in (planted,) if form.startswith(("bcd", "utf-32", "hex dump")) else (planted, wrapped):
         assert digits in [hit.digits for hit in hits(data)]
+
+
+BETWEEN = ["+", "/", "_", "\t", ",", "  ", "\n", "\r\n", "\u00a0", "\u2009", "&nbsp;", "%20", "=20", ")("]
+
+
+@pytest.mark.parametrize("number", range(len(BETWEEN)))
+@pytest.mark.parametrize("digits", [d for d in NUMBERS if len(d) in (15, 16)])
+def test_groups_are_found_whatever_stands_between_but_not_in_a_table(digits: str, number: int) -> None:
+    between = BETWEEN[number]
+    group = grouped(digits, between)
+    for text in (f"({group})", f"card={group}&x=1", f"{group}{between}1231{between}x"):
+        assert digits in [hit.digits for hit in hits(text.encode())], text
+    if number < 8:
+        assert not list(hits(f"1234{between}{group}{between}9999{between}1".encode()))
+
+
+@pytest.mark.parametrize(
+    ("text", "digits"),
+    [
+        ("<v>4.11111111111111E+15</v>", None),
+        ("5.555555555554444E15", "5555555555554444"),
+        ("4.242424242424242e+15", "4242424242424242"),
+        ("3.78282246310005E14", "378282246310005"),
+        ("x14.242424242424242e+15", None),
+        ("4.242424242424242e+25", None),
+    ],
+)
+def test_a_number_that_a_spreadsheet_wrote_as_a_fraction_is_found(text: str, digits: str | None) -> None:
+    assert [hit.digits for hit in hits(text.encode())] == ([digits] if digits else [])
 
 
 def tones(digits: str, rate_hz: int) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
@@ -149,6 +218,11 @@ def database(path: Path, journal: bool) -> sqlite3.Connection:
     connection.execute('INSERT INTO "a ""table" VALUES (4242424242424242, NULL, NULL)')
     connection.execute('INSERT INTO "a ""table" VALUES (1, ?, NULL)', ("x" * 4085 + " 5555555555554444 ",))
     connection.execute('INSERT INTO "a ""table" VALUES (2, NULL, ?)', (bcd("4111111111111111"),))
+    connection.execute('INSERT INTO "a ""table" VALUES (3, 378282246310005.0, NULL)')
+    zipped = b"x" + gzip.compress(b"6011 1111 1111 1117", mtime=0)
+    connection.execute('INSERT INTO "a ""table" VALUES (4, NULL, ?)', (zipped,))
+    connection.execute("CREATE TABLE real (amount REAL)")
+    connection.execute("INSERT INTO real VALUES (3566002020360505)")
     connection.commit()
     return connection
 
@@ -161,6 +235,8 @@ def test_every_value_of_a_database_is_read_its_journal_too(tmp_path: Path, journ
     assert ("4242424242424242", 'table a "table, column number') in found
     assert ("5555555555554444", 'table a "table, column note') in found
     assert ("4111111111111111", 'table a "table, column packed') in found
+    assert ("3566002020360505", "table real, column amount") in found
+    assert ("6011111111111117", 'table a "table, column packed: gzip at byte 1: byte 0') in found
     assert sorted(path.name for path in tmp_path.iterdir()) == names  # nothing was written beside it
     connection.close()
 
@@ -189,6 +265,26 @@ def test_archives_are_opened_also_inside_each_other(tmp_path: Path, name: str) -
         assert {f.digits for f in scan.scan_file(tmp_path / file)} == {"4242424242424242"}
 
 
+def test_what_is_packed_is_read_as_far_as_it_goes_and_wherever_it_begins(tmp_path: Path) -> None:
+    """A log that is being written, one with something behind it, rotated logs in an archive, an installer."""
+    text = b"4242 4242 4242 4242\n" + bytes(range(256)) * 30
+    for name in ("gzip", "bzip2", "xz"):
+        whole = packed(name, text)
+        (tmp_path / f"{name} and more").write_bytes(whole + b"garbage")
+        (tmp_path / f"{name} in the middle").write_bytes(b"\x00" * 700 + whole + b"\x00" * 9)
+        (tmp_path / f"{name} twice").write_bytes(packed(name, b"nothing") + whole)
+    (tmp_path / "cut").write_bytes(gzip.compress(text * 40, mtime=0)[:-9])
+    (tmp_path / "installer").write_bytes(b"MZ" + b"\x00" * 300 + packed("zip", text))
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        member = tarfile.TarInfo("a.log.1.gz")
+        member.size = len(packed("gzip", text))
+        tar.addfile(member, io.BytesIO(packed("gzip", text)))
+    (tmp_path / "logs.tar.gz").write_bytes(buffer.getvalue())
+    for path in tmp_path.iterdir():
+        assert {f.digits for f in scan.scan_file(path)} == {"4242424242424242"}, path.name
+
+
 @pytest.mark.parametrize("cut", [3, 12, 20])
 def test_a_damaged_archive_is_read_as_bytes(tmp_path: Path, cut: int) -> None:
     for name in ("gzip", "bzip2", "xz", "zip"):
@@ -211,6 +307,9 @@ def test_a_number_across_two_blocks_is_found_once(tmp_path: Path) -> None:
         "4242424242424242f",
         "0.4242424242424242",
         "1.4242424242424242e-5",
+        "4.242424242424242e-15",
+        "1,2,3,4,2,4,2,4,2,4,2,4,2,4,2,4,2,4,2,4",
+        "key=1 key=2 key=3",
         "42424242424242424242424242424242",
         "9999999999999995",  # no brand
         "1234 4242 4242 4242 4242 9999",  # a table
