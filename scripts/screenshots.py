@@ -16,6 +16,12 @@ from paycall.demo.stack import Stack, start_stack
 
 OUT = Path(__file__).parent.parent / "docs" / "screenshots"
 _ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
+# Settled by hand, so that the step is seen; recorded, so that it is shown.
+_SETTINGS = """
+settlement = "manual"
+[media.recording]
+enabled = true
+"""
 _STATE = "#payment[data-state={}]"
 
 
@@ -57,12 +63,18 @@ def take_payment(page: Page) -> None:
     page.click("#step-other_card")
     page.wait_for_selector(_STATE.format("ready"), timeout=60_000)
     page.keyboard.press("F2")
-    page.wait_for_selector(_STATE.format("settled"), timeout=20_000)
+    page.wait_for_selector(_STATE.format("approved"), timeout=20_000)
     shoot(page, "payment-approved")
+    page.keyboard.press("F2")
+    page.fill("#settle-dialog [name=amount]", "15.00")
+    shoot(page, "settle-dialog")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(_STATE.format("settled"), timeout=20_000)
+    shoot(page, "payment-settled-in-part")
 
 
-def prepare_programs(page: Page) -> None:
-    """Somebody to see on the pages of people and programs."""
+def prepare_programs(page: Page) -> str:
+    """Somebody to see on the pages of people and programs; gives the path of a webhook's deliveries."""
     for path, body in (
         ("operators", {"name": "oksana", "display_name": "Оксана Коваль", "language": "uk"}),
         (
@@ -76,6 +88,8 @@ def prepare_programs(page: Page) -> None:
         assert answer.status == 201, answer.text()
     hook = page.request.get("/api/v1/webhook-subscriptions").json()["webhooks"][0]["id"]
     page.request.post(f"/api/v1/webhook-subscriptions/{hook}/test")
+    page.request.post(f"/api/v1/webhook-subscriptions/{hook}/secret", data={})
+    return f"/programs/webhooks/{hook}"
 
 
 def tour(page: Page, stack: Stack) -> None:
@@ -91,13 +105,14 @@ def tour(page: Page, stack: Stack) -> None:
     page.click("#hang-up")
     page.click("#hang-up-dialog [value=yes]")
     page.wait_for_selector(".line.is-ended")
-    prepare_programs(page)
+    deliveries = prepare_programs(page)
     for name, path in (
         ("history", "/history"),
         ("calls", "/history?kind=calls"),
         ("reports", "/reports"),
         ("people", "/people"),
         ("programs", "/programs"),
+        ("deliveries", deliveries),
         ("account", "/account"),
         ("audit", "/audit"),
         ("api", "/docs"),
@@ -128,7 +143,7 @@ def main() -> None:
         raise SystemExit("screenshots need chromium (scripts/system-tools.sh installs it)")
     OUT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        stack = start_stack(Path(folder) / "stack")
+        stack = start_stack(Path(folder) / "stack", extra=_SETTINGS)
         try:
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=chromium, args=_ARGS)
