@@ -30,6 +30,7 @@ from paycall.domain.errors import (
     TamperedError,
     VaultUnavailableError,
 )
+from paycall.vault.body_limit import BodyLimit
 from paycall.vault.routes.common import actor_of
 
 _log = structlog.get_logger(__name__)
@@ -60,6 +61,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(SQLAlchemyError, _database_error)
+    app.add_middleware(BodyLimit)
     app.add_middleware(_LastResort)
 
 
@@ -85,7 +87,9 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
         await asyncio.to_thread(
             state.services.note_refused, actor.role, actor.source, "ask for an unknown route"
         )
-    return problem(status, _HTTP.get(status, "refused"), "the request was refused")
+    answer = problem(status, _HTTP.get(status, "refused"), "the request was refused")
+    answer.headers.update(getattr(error, "headers", None) or {})
+    return answer
 
 
 def _database_error(_: Request, error: Exception) -> JSONResponse:

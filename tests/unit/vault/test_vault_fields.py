@@ -4,12 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
 from paycall.domain.ids import new_id
 from tests.fakes.vault_harness import CODE, NUMBER, OTHER_NUMBER, VaultHarness
+
+
+@pytest.mark.parametrize("size_said", [True, False])
+def test_a_request_of_any_length_is_not_read_to_its_end(vault: VaultHarness, size_said: bool) -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for _ in range(1000):
+            sent += 10_000
+            yield b"a" * 10_000
+
+    async def main() -> None:
+        nonlocal sent
+        async with vault.running() as client:
+            for door, path in ((client.panel, "/v1/authorizations"), (client.panel, "/v1/webhooks/adyen")):
+                sent = 0
+                headers = {"content-type": "application/json"}
+                if size_said:
+                    headers["content-length"] = "10000000"
+                answer = await door.post(path, content=endless(), headers=headers)
+                refused = (
+                    (413, "too-large") if size_said or "webhooks" not in path else (422, "invalid-input")
+                )
+                assert (answer.status_code, answer.json()["code"]) == refused
+                assert sent < 200_000
+
+    asyncio.run(main())
 
 
 def test_a_card_is_summed_up_without_its_number(vault: VaultHarness) -> None:
