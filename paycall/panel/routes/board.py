@@ -24,7 +24,7 @@ from paycall.panel.pages import Page, render, site_name
 from paycall.panel.roles import Principal
 from paycall.panel.schemas import Call, Payment
 from paycall.panel.services.context import Context
-from paycall.panel.services.kept_cards import KeptCardService
+from paycall.panel.services.kept_cards import KeptCardService, has_customer
 from paycall.panel.services.records import IN_THE_MIDDLE
 from paycall.panel.services.views import call_view, localise_payment
 from paycall.panel.services.visibility import calls_of
@@ -142,7 +142,7 @@ def _board(
             caller_languages=LANGUAGES if context.deps.settings.caller_languages else {},
             test_calls=context.deps.test_calls is not None,
             dialling=context.deps.calls.can_dial_out(),
-            keeps_cards=KeptCardService(context).may(principal),
+            keeps_cards=front is not None and has_customer(front) and KeptCardService(context).may(principal),
         )
 
 

@@ -45,10 +45,15 @@ def customer_of(call: CallRow) -> str:
     WithheldNumberError
         If there is no number.
     """
-    if not _NUMBER.fullmatch(call.caller):
+    if not has_customer(call):
         raise WithheldNumberError
     digest = hashlib.sha256(f"paycall-customer-1:{call.caller}".encode()).hexdigest()
     return "cus_" + digest.translate(_LETTERS)[:22]
+
+
+def has_customer(call: CallRow) -> bool:
+    """Whether a card can be kept for whoever is on the call."""
+    return _NUMBER.fullmatch(call.caller) is not None
 
 
 class KeptCardService:
