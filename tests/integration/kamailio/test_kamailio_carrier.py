@@ -149,7 +149,10 @@ KINDS = (
     ("{key}\n", "application/dtmf"),
     ("Signal={key}\nDuration=160\n", "application/dtmf-relay"),
     ("Signal={key}\nDuration=160\n", "application/dtmf"),
+    ("Signal={key}", "application/dtmf-relay"),  # PJSIP would abort
+    ("Signal= {key}\n", "application/dtmf"),
 )
+NO_KEYS = ("Signal=", "Signal", "Signal=Z", "Duration=160\n", "=1")
 
 
 def test_a_press_by_info_of_each_kind_is_one_key_and_answered(site: Site, carrier: Kamailio) -> None:
@@ -158,13 +161,16 @@ def test_a_press_by_info_of_each_kind_is_one_key_and_answered(site: Site, carrie
     infos = [
         step
         for number, key in enumerate(keys, start=2)
-        for body, content_type in KINDS[number % 3 : number % 3 + 1]
+        for body, content_type in KINDS[number % len(KINDS) : number % len(KINDS) + 1]
         for step in (
             sipp.in_dialog("INFO", "49", number, body.format(key=key), content_type),
             sipp.receive("200"),
             sipp.pause(60),
         )
     ]
+    for number, body in enumerate(NO_KEYS, start=20):
+        infos += [sipp.in_dialog("INFO", "49", number, body, "application/dtmf-relay"), sipp.receive("400")]
+    pids = site.pids()
     scenario = sipp.scenario(
         "info",
         sipp.invite("49", sipp.sdp(rtp.port)),
@@ -182,6 +188,7 @@ def test_a_press_by_info_of_each_kind_is_one_key_and_answered(site: Site, carrie
     site.panel.wait("capture.completed", call_id=call.call_id)
     assert site.vault.values(payment) == {Field.CARD_NUMBER: CARD}
     assert call.caller.wait() == 0, call.caller.errors()
+    assert site.pids() == pids
     heard = call.agent_heard()
     assert heard.packets
     assert (heard.events, heard.recovered()) == ([], "")
