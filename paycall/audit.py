@@ -6,10 +6,10 @@ never card data; nothing updates or deletes. ``verify`` names the first entry th
 in.
 
 Who can write both tables can chain them anew or cut the newest entries off. Against that each process tells its
-log how long the chain is and its newest hash (``tell_head``: at the start, at the stop and every hour), and
-``paycall audit verify`` compares: it finds a chain that was cut or written anew before the last time that the log
-told, if the log is out of that person's reach. Hashes are spelled in letters, since sixteen digits in a row are
-what every leak guard looks for.
+log how long the chain is and its newest hash (``tell_head``: at the start, at the stop and within a minute of an
+entry), and ``paycall audit verify`` compares: it finds a chain that was cut or written anew before the last time
+that the log told, if the log is out of that person's reach. Hashes are spelled in letters, since sixteen digits in
+a row are what every leak guard looks for.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
-TELL_HEAD_S = 3600.0
+TELL_HEAD_S = 60.0
 _GENESIS = bytes(32)
 _LETTERS = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
 _log = structlog.get_logger(__name__)
@@ -69,6 +69,7 @@ class AuditLog:
     """
 
     def __init__(self, metadata: sa.MetaData) -> None:
+        self._told: Head | None = None
         self.table = sa.Table(
             "audit",
             metadata,
@@ -150,8 +151,14 @@ class AuditLog:
         return digest is not None and spelled(bytes(digest)) == head.digest
 
     def tell_head(self, connection: sa.Connection, zone: str) -> None:
-        """Tell this process's log how long the chain is, and its newest hash: a witness outside of the database."""
+        """Tell this process's log how long the chain is, and its newest hash: a witness outside of the database.
+
+        Nothing is told if that is what was told last.
+        """
         head = self._head(connection)
+        if head == self._told:
+            return
+        self._told = head
         _log.info("audit_head", name=zone, count=head.entries, head=head.digest)
 
     def export(self, connection: sa.Connection) -> Iterator[str]:

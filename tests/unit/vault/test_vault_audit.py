@@ -12,6 +12,7 @@ import pytest
 import structlog
 
 from paycall import audit_command
+from paycall.domain.ids import new_id
 from tests.fakes.vault_harness import CODE, NUMBER, VaultHarness
 
 
@@ -90,6 +91,28 @@ def test_tampering_is_found_and_named(
     connection.close()
     assert audit(vault, "verify", "--zone", "vault") == 1
     assert named in capsys.readouterr().out
+
+
+def test_the_log_is_told_of_what_is_new_and_of_nothing_twice(vault: VaultHarness) -> None:
+    """So that the witness may look every minute."""
+
+    def told(events: list[structlog.typing.EventDict]) -> list[int]:
+        return [event["count"] for event in events if event["event"] == "audit_head"]
+
+    async def main() -> None:
+        async with vault.running() as client:
+            await asyncio.to_thread(client.apps.services.tell_audit_head)
+            with structlog.testing.capture_logs() as events:
+                for _ in range(3):
+                    await asyncio.to_thread(client.apps.services.tell_audit_head)
+            assert told(events) == []
+            await client.put(new_id("pay"), "payment-card-number", NUMBER)
+            with structlog.testing.capture_logs() as events:
+                for _ in range(3):
+                    await asyncio.to_thread(client.apps.services.tell_audit_head)
+            assert told(events) == [2]
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("how", ["cut off", "written anew"])
