@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from sqlalchemy.orm import Session
 
-from paycall.domain.errors import NotFoundError, PaycallError
+from paycall.domain.errors import NotFoundError, PaycallError, StateError
 from paycall.panel.access import InContext, SignedIn
 from paycall.panel.pages import Page, language_of, render, site_name
 from paycall.panel.problems import status_of
@@ -106,10 +106,16 @@ def change_password(
 def set_second_factor(
     body: SetSecondFactor, request: Request, principal: SignedIn, context: InContext
 ) -> Response:
-    """Set up one-time codes; the code proves that the phone has the secret."""
+    """Set up one-time codes; the code proves that the phone has the secret.
+
+    Where there are some already they are removed first, which takes the password: whoever finds a screen unlocked
+    does not make the account their own.
+    """
     now = context.now()
     with writing(context.deps.database) as session:
         row = own(session, principal)
+        if row.totp_sealed is not None:
+            raise StateError("remove the one-time codes that are set up first")
         second_factor.set_up(row, body.secret, body.code, now, context.sealer)
         note(session, now, row.id, "second-factor-set", target=row.id, address=address_of(request))
     return Response(status_code=204)

@@ -21,6 +21,7 @@ from tests.fakes.panel_world import PASSWORD, PanelWorld
 
 Run = Callable[..., None]
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+OTHER_SECRET = "KRSXG5CTMVRXEZLUKRSXG5CTMVRXEZLU"
 
 
 def test_an_invited_person_sets_a_password_once(run: Run) -> None:
@@ -111,6 +112,12 @@ def test_one_time_codes_are_asked_for_and_good_once(run: Run) -> None:
         fresh = totp.at(world.clock.now())
         assert (await sign_in(code=fresh))[0] == 200
         assert await sign_in(code=fresh) == (403, "sign-in-failed"), "a replayed code"
+        # Who finds the screen unlocked does not put another phone in the place of hers: that takes the password.
+        other = {"secret": OTHER_SECRET, "code": pyotp.TOTP(OTHER_SECRET).at(world.clock.now())}
+        assert (await anna.put("/api/v1/account/second-factor", json=other)).status_code == 409
+        removed = await anna.request("DELETE", "/api/v1/account/second-factor", json={"password": PASSWORD})
+        assert removed.status_code == 204
+        assert (await anna.put("/api/v1/account/second-factor", json=other)).status_code == 204
 
     run(scenario)
 
