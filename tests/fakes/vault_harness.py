@@ -79,6 +79,17 @@ class VaultHarness:
         finally:
             await apps.stop()
 
+    async def hanging(
+        self, client: Client, payment_id: str, token: str, attempt_id: str
+    ) -> asyncio.Task[httpx.Response]:
+        """An authorization that has reached the acquirer, which answers when ``acquirer.release`` is set."""
+        self.acquirer.script = ["hang"]
+        asking = asyncio.create_task(client.authorize(payment_id, token, attempt_id))
+        async with asyncio.timeout(10):
+            while not self.acquirer.calls:
+                await asyncio.sleep(0.01)
+        return asking
+
 
 @dataclass
 class Client:

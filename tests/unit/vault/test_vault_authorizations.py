@@ -302,16 +302,11 @@ def test_nobody_knows_for_six_rounds_and_it_is_reversed_for_good(vault: VaultHar
 
 
 def test_a_crash_between_writing_and_answer_is_found_out_after_the_restart(vault: VaultHarness) -> None:
-    vault.acquirer.script = ["hang"]
-
     async def main() -> None:
         async with vault.running() as client:
             payment_id, token = await client.capture(code=None)
             attempt_id = new_id("att")
-            asking = asyncio.create_task(client.authorize(payment_id, token, attempt_id))
-            async with asyncio.timeout(5):
-                while not vault.acquirer.calls:
-                    await asyncio.sleep(0.01)
+            asking = await vault.hanging(client, payment_id, token, attempt_id)
             # As after kill -9: the tasks are gone, the row says "sending".
             for _, task in client.apps.services.authorizer._in_flight.values():
                 task.cancel()
@@ -360,16 +355,11 @@ def test_an_acquirer_that_comes_back_is_asked_then(vault: VaultHarness) -> None:
 
 
 def test_the_work_goes_on_when_the_panel_goes_away(vault: VaultHarness) -> None:
-    vault.acquirer.script = ["hang"]
-
     async def main() -> None:
         async with vault.running() as client:
             payment_id, token = await client.capture()
             attempt_id = new_id("att")
-            asking = asyncio.create_task(client.authorize(payment_id, token, attempt_id))
-            async with asyncio.timeout(5):
-                while not vault.acquirer.calls:
-                    await asyncio.sleep(0.01)
+            asking = await vault.hanging(client, payment_id, token, attempt_id)
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
             vault.acquirer.release.set()
