@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from paycall.media.status import read_status
 from paycall.settings import KamailioSettings, MediaSettings, Settings, TrunkSettings
 from tests.phones import sipp, trunk
 from tests.phones.baresip import Baresip
+from tests.phones.call import Call
 from tests.phones.capture import spandsp_keys
 from tests.phones.desk import desk
 from tests.phones.kamailio import Kamailio
@@ -99,6 +101,22 @@ def test_a_registration_brings_calls_to_all_cells(tmp_path: Path) -> None:
         site.add(sipp.Sipp(text, carrier_port, f"127.0.0.1:{front_port}", calls=3, service=trunk.USER))
         site.panel.wait("call.connected", 3)
         assert len({sender for _, sender, event in site.panel.events if event.type == "call.arrived"}) == 2
+
+
+def test_phones_behind_it_are_released_when_a_whole_node_is_killed() -> None:
+    """The guardian speaks from the cells' addresses: Kamailio relays for nobody else."""
+    with Site(new_session=True) as site:
+        front = site.add(Kamailio(site))
+        call = Call(site, target=front.target, caller={"hold_ms": 0})
+        journal = site.folder / "media.dialogs"
+        until(lambda: journal.exists() and journal.read_text().count("confirmed") == 2, 5.0, "dialogs")
+        node = psutil.Process(site.process.pid)
+        session = os.getsid(node.pid)
+        rest = [each for each in node.children(recursive=True) if os.getsid(each.pid) == session]
+        for process in (*rest, node):
+            process.kill()
+        for phone in (call.caller, call.agent):
+            assert phone.wait(10.0) == 0, phone.errors()
 
 
 def test_a_draining_cell_s_call_goes_to_the_next_before_the_list_is_written_anew() -> None:
