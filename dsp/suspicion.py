@@ -37,6 +37,9 @@ REMAINS_EACH: Final = 4  # ... but 40 ms for each sign: what speech sets off pas
 # A piece of a key: its share against that of a tone cut out like it, how quiet it is beside it.
 FRAGMENT: Final = 0.65
 FRAGMENT_LEAST: Final = 0.20
+# ... and what one key's two tones explain of it alone, if it has one part of 2.5 ms, two, or more: of a key's
+# never less than 0.70 (two parts) or 0.61, of the bursts of consonants 0.7 and 0.5 in the middle.
+FRAGMENT_FIT: Final = (0.80, 0.62, 0.55)
 GAP_WINDOWS: Final = 4  # a gap of 20 ms behind the last sign, and the windows that reach over it
 LOUD: Final = 0.20
 QUIET: Final = 10.0 ** (-25.0 / 10.0)
@@ -81,6 +84,17 @@ def _expected() -> list[list[float]]:
 
 
 _EXPECTED: Final = _expected()
+
+
+def _key_bases(length: int) -> Floats:
+    """For each of the 16 keys an orthonormal basis of its two tones over ``length`` samples, ``(16, 4, length)``."""
+    turns = np.exp(2j * np.pi * np.outer(DTMF_HZ, np.arange(length) / RATE_HZ))
+    pairs = [(turns[low], turns[4 + high]) for low in range(4) for high in range(4)]
+    waves = np.array([[low.real, low.imag, high.real, high.imag] for low, high in pairs])
+    return np.ascontiguousarray(np.linalg.qr(waves.transpose(0, 2, 1))[0].transpose(0, 2, 1))
+
+
+_KEY_BASES: Final = [_key_bases(parts * WINDOW // _PARTS) for parts in range(1, _PARTS + 1)]
 
 
 class Suspicion:
@@ -164,8 +178,14 @@ class Suspicion:
         )  # but the parts that it begins and ends in
         if not around or max(around) > QUIET * loudest:
             return False
-        short = behind_a_gap and end - first <= _PARTS // 2
-        return short or (two and low + high > FRAGMENT * _EXPECTED[first][end] * energy)
+        if behind_a_gap and end - first <= _PARTS // 2:
+            return True
+        if not two or low + high <= FRAGMENT * _EXPECTED[first][end] * energy:
+            return False
+        alone = parts[first:end].ravel()
+        in_tones = _KEY_BASES[end - first - 1] @ alone
+        explained = float(np.vecdot(in_tones, in_tones).max())
+        return explained > FRAGMENT_FIT[min(end - first, len(FRAGMENT_FIT)) - 1] * float(alone @ alone)
 
     def _weigh(self, tones: list[float], energy: float) -> bool:
         low = max(range(4), key=tones.__getitem__)

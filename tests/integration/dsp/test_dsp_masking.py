@@ -48,3 +48,7 @@ def test_without_the_masker_all_of_it_is_heard():
 def test_speech_is_left_alone():
     """The half of the recordings that no threshold was tuned on."""
     assert measure.muted_share(speech.tapes(1 / 3, music=False, stride=7, part="held out")) <= 0.003
+
+
+def test_voices_whose_consonants_burst_out_of_silence_are_left_alone():
+    assert measure.muted_share(speech.voices(4)) <= 0.0045
