@@ -60,6 +60,20 @@ class AuthorizationRequest:
 
 
 @dataclass(frozen=True)
+class Search:
+    """What the vault is doing to find out an unknown outcome.
+
+    ``rounds`` were made so far, the next is in ``next_in_s``. It ``asks_again`` while the very same request may be
+    sent once more, else it only looks the attempt up; ``reversing`` once it was decided to undo it.
+    """
+
+    rounds: int
+    asks_again: bool
+    reversing: bool
+    next_in_s: float
+
+
+@dataclass(frozen=True)
 class AuthorizationResult:
     """What an acquirer answered.
 
@@ -69,7 +83,7 @@ class AuthorizationResult:
     ``approved_minor`` where the answer names one: an approval in another than was asked for is not understood.
     ``needs_review``: nobody but people can find out what became of it. Said by the vault alone: ``settles_part``, the
     acquirer settles less than was approved; ``reversal_due``, the decline was the approval of a part, which is being
-    given back.
+    given back; ``search``, what it is doing about an unknown outcome.
     """
 
     outcome: Outcome
@@ -84,6 +98,7 @@ class AuthorizationResult:
     needs_review: bool = False
     settles_part: bool = False
     reversal_due: bool = False
+    search: Search | None = None
 
     def __post_init__(self) -> None:
         if (self.decline is not None) != (self.outcome is Outcome.DECLINED):

@@ -6,9 +6,10 @@ snapshots fill this again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from paycall.domain.authorization import Search
 from paycall.domain.fields import Field
 
 
@@ -61,6 +62,33 @@ class LiveCaptures:
         """The call is over, and with it every capture on it."""
         for payment_id in [p for p, live in self._by_payment.items() if live.call_id == call_id]:
             del self._by_payment[payment_id]
+
+
+class LiveSearches:
+    """What the vault is doing about the payments whose outcome is unknown."""
+
+    def __init__(self) -> None:
+        self._by_payment: dict[str, tuple[Search, float]] = {}
+
+    def tell(self, payment_id: str, search: Search | None, now_s: float) -> bool:
+        """Keep what the vault told; whether there is something new to show."""
+        former = self._by_payment.pop(payment_id, None)
+        if search is None:
+            return former is not None
+        self._by_payment[payment_id] = (search, now_s + search.next_in_s)
+        return former is None or replace(former[0], next_in_s=0) != replace(search, next_in_s=0)
+
+    def forget(self, payment_id: str) -> None:
+        """The outcome is known."""
+        self._by_payment.pop(payment_id, None)
+
+    def view(self, payment_id: str, now_s: float) -> dict[str, Any] | None:
+        """As the API shows it; None while the vault has told nothing."""
+        found = self._by_payment.get(payment_id)
+        if found is None:
+            return None
+        search, next_at_s = found
+        return asdict(search) | {"next_in_s": round(max(0.0, next_at_s - now_s), 1)}
 
 
 def field_view(name: str, stored: bool, live: LiveCapture | None, now_s: float) -> dict[str, Any]:

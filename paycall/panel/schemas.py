@@ -374,6 +374,15 @@ class CardRetry(Answer):
     again_at: datetime | None = Field(description="when it is allowed again; null: it is now, or never")
 
 
+class Search(Answer):
+    """What is being done to find out what became of a charge."""
+
+    rounds: int = Field(description="how often the acquirer was asked so far")
+    asks_again: bool = Field(description="the very same request is sent again; else it is only looked up")
+    reversing: bool
+    next_in_s: float
+
+
 class Payment(Answer):
     """A payment with its fields, attempts and operations."""
 
@@ -411,6 +420,7 @@ class Payment(Answer):
     needs_review: Literal["authorization", "reversal", "settle", "void", "refund"] | None = Field(
         description="what nobody but people can find out, with the acquirer's own tool"
     )
+    search: Search | None = Field(description="while the state is `unknown` and the vault can be reached")
     next_steps: list[Step]
     created_at: datetime
     updated_at: datetime

@@ -21,6 +21,7 @@ from paycall.domain.authorization import (
     OperationOutcome,
     OperationResult,
     Outcome,
+    Search,
 )
 from paycall.domain.declines import decline_from_json
 from paycall.domain.errors import (
@@ -251,6 +252,7 @@ def _result(data: Mapping[str, Any]) -> AuthorizationResult:
             needs_review=data.get("needs_review") is True,
             settles_part=data.get("settles_part") is True,
             reversal_due=data.get("reversal_due") is True,
+            search=Search(**data["search"]) if data.get("search") else None,
         )
     except (KeyError, ValueError, TypeError):
         raise VaultUnavailableError("the vault's answer was not understood") from None

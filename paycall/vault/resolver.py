@@ -26,7 +26,13 @@ from typing import Any
 
 import structlog
 
-from paycall.domain.authorization import AuthorizationResult, OperationOutcome, OperationResult, Outcome
+from paycall.domain.authorization import (
+    AuthorizationResult,
+    OperationOutcome,
+    OperationResult,
+    Outcome,
+    Search,
+)
 from paycall.domain.card_ports import Traits
 from paycall.domain.errors import AcquirerFault, NoAnswerError, PaycallError
 from paycall.domain.ports import Clock
@@ -152,6 +158,20 @@ class Resolver:
             after = await self._reverse(known, now)
             if after != known:
                 await asyncio.to_thread(authorizer.record, after, _WORKER)
+
+    def search(self, attempt: Attempt) -> Search | None:
+        """What is being done to find out what became of the attempt; None if that is known."""
+        if attempt.state not in ("sending", "unknown") or attempt.next_try_at is None:
+            return None
+        now = self._clock.now()
+        traits = self._acquirers.traits_of(attempt.acquirer)
+        reversing = attempt.reversal == "due"
+        return Search(
+            rounds=attempt.tries,
+            asks_again=not reversing and traits is not None and self._resendable(attempt, now, traits),
+            reversing=reversing,
+            next_in_s=max(0.0, (datetime.fromisoformat(attempt.next_try_at) - now).total_seconds()),
+        )
 
     def busy(self, subject: str) -> bool:
         """Whether an attempt or operation is being found out at this moment."""

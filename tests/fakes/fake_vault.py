@@ -17,6 +17,7 @@ from paycall.domain.authorization import (
     OperationOutcome,
     OperationResult,
     Outcome,
+    Search,
 )
 from paycall.domain.declines import decline_for
 from paycall.domain.errors import (
@@ -82,6 +83,7 @@ class FakeVault:
         self.retry: CardRetry | None = None
         self.operation_outcome = OperationOutcome.DONE
         self.needs_review = False
+        self.search: Search | None = None
         self.settles_part = True
         self.operation_error: type[Exception] | None = None
         self.closed: list[tuple[str, str, str | None]] = []
@@ -146,7 +148,8 @@ class FakeVault:
             self._keep(request.keep_for, card.fields)
         if self.gate is not None:
             await self.gate.wait()
-        card.fields.pop(Field.SECURITY_CODE, None)
+        if result.outcome is not Outcome.UNKNOWN:  # as long as nobody knows, it may be needed again
+            card.fields.pop(Field.SECURITY_CODE, None)
         if self.lose_answers:
             raise VaultUnavailableError
         return self.attempts[request.attempt_id]
@@ -177,12 +180,10 @@ class FakeVault:
     async def attempt(self, attempt_id: str) -> AuthorizationResult | None:
         self._check()
         known = self.attempts.get(attempt_id)
-        waits = (
-            self.needs_review
-            and known is not None
-            and (known.outcome is Outcome.UNKNOWN or known.reversal_due)
-        )
-        return replace(known, needs_review=True) if known is not None and waits else known
+        if known is None or not (known.outcome is Outcome.UNKNOWN or known.reversal_due):
+            return known
+        search = self.search if known.outcome is Outcome.UNKNOWN else None
+        return replace(known, needs_review=self.needs_review, search=search)
 
     async def abandon(self, attempt_id: str) -> AuthorizationResult | None:
         return await self.attempt(attempt_id)

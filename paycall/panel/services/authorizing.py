@@ -185,6 +185,13 @@ class AuthorizationService:
 
     async def _follow(self, attempt_id: str) -> None:
         """Ask the vault until it knows the attempt's outcome."""
+        payment_id = await self._payment_of(attempt_id)
+        try:
+            await self._ask_until_known(attempt_id, payment_id)
+        finally:
+            self._context.searches.forget(payment_id)
+
+    async def _ask_until_known(self, attempt_id: str, payment_id: str) -> None:
         pause_s = _POLL_FIRST_S
         while True:
             try:
@@ -199,8 +206,13 @@ class AuthorizationService:
                 await self._answered(attempt_id, result)
                 if result.outcome is not Outcome.UNKNOWN:
                     return
+            if self._context.searches.tell(payment_id, result.search, self._context.deps.clock.monotonic()):
+                await self._context.show_payment(payment_id, "payment.updated")
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 1.5, _POLL_LAST_S)
+
+    async def _payment_of(self, attempt_id: str) -> str:
+        return await self._context.read(lambda session: session.get_one(AttemptRow, attempt_id).payment_id)
 
     async def _answered(self, attempt_id: str, result: AuthorizationResult) -> None:
         """Write the answer down, show it, and do what follows from it.
@@ -277,11 +289,8 @@ class AuthorizationService:
         return settings.settlement == "immediate"
 
     async def _card_after_decline(self, attempt_id: str) -> CardSummary | None:
-        payment_id = await self._context.read(
-            lambda session: session.get_one(AttemptRow, attempt_id).payment_id
-        )
         try:
-            return await self._context.deps.vault.card(payment_id)
+            return await self._context.deps.vault.card(await self._payment_of(attempt_id))
         except VaultError:
             return None  # the vault refuses what its network does not allow in any case
 

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 from sqlalchemy.orm import Session
 
 from paycall.domain.errors import NotFoundError
+from paycall.domain.payment import PaymentState
 from paycall.panel.dependencies import PanelDependencies
-from paycall.panel.live import LiveCaptures
+from paycall.panel.live import LiveCaptures, LiveSearches
 from paycall.panel.metrics import PanelMetrics
 from paycall.panel.services.sealed import Sealer
 from paycall.panel.services.views import call_view, payment_view
@@ -36,6 +37,7 @@ class Context:
     sealer: Sealer
     metrics: PanelMetrics
     deliveries_written: asyncio.Event = field(default_factory=asyncio.Event)
+    searches: LiveSearches = field(default_factory=LiveSearches)
     # Whose the open captures are: a cache, emptied when a call has changed hands.
     capture_owners: dict[str, str | None] = field(default_factory=dict)
 
@@ -67,7 +69,11 @@ class Context:
 
     def view_of_payment(self, session: Session, row: PaymentRow) -> dict[str, Any]:
         """The payment as the API shows it, language-neutral."""
-        return payment_view(session, row, self.live.get(row.id), self.now(), self.deps.clock.monotonic())
+        now_s = self.deps.clock.monotonic()
+        unknown = row.state == PaymentState.UNKNOWN.value
+        return payment_view(session, row, self.live.get(row.id), self.now(), now_s) | {
+            "search": self.searches.view(row.id, now_s) if unknown else None
+        }
 
     async def show_payment(self, payment_id: str, name: str | None = None) -> None:
         """Publish the payment as it is in the database now, by default as ``payment.<state>``."""

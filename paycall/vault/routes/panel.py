@@ -8,7 +8,7 @@ No route returns a card number, and none takes one.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request, Response
@@ -24,6 +24,7 @@ from paycall.domain.declines import decline_to_json
 from paycall.domain.free_text import holds_card_number
 from paycall.domain.ids import ID_PATTERN
 from paycall.domain.money import Money
+from paycall.vault.attempts import Attempt
 from paycall.vault.reviews import Verdict
 from paycall.vault.routes.common import ActorDependency, Identifier, ServicesDependency, raw_body
 from paycall.vault.services import Services
@@ -139,10 +140,8 @@ async def authorize(
 
 @router.get("/v1/authorizations/{attempt_id}")
 async def attempt(attempt_id: Identifier, services: ServicesDependency) -> dict[str, Any]:
-    """What is known of an attempt now, and whether it waits for people."""
-    found = await asyncio.to_thread(services.authorizer.find, attempt_id)
-    waits = services.reviews.waits(found, found.acquirer)
-    return _result(found.result(), services) | {"needs_review": waits}
+    """What is known of an attempt now, what is done to find it out, and whether it waits for people."""
+    return _known(await asyncio.to_thread(services.authorizer.find, attempt_id), services)
 
 
 @router.post("/v1/authorizations/{attempt_id}/abandon")
@@ -150,9 +149,7 @@ async def abandon(
     attempt_id: Identifier, services: ServicesDependency, actor: ActorDependency
 ) -> dict[str, Any]:
     """The same of an attempt that nobody waits for any more; 404 makes sure that it is never sent."""
-    found = await asyncio.to_thread(services.authorizer.abandon, attempt_id, actor)
-    waits = services.reviews.waits(found, found.acquirer)
-    return _result(found.result(), services) | {"needs_review": waits}
+    return _known(await asyncio.to_thread(services.authorizer.abandon, attempt_id, actor), services)
 
 
 @router.post("/v1/reviews/{subject}", status_code=204)
@@ -190,6 +187,14 @@ async def webhook(acquirer: _AcquirerName, request: Request, services: ServicesD
     """What an acquirer tells us later, and the operations that failed by it; 403 unless it is signed."""
     body = bytes(await raw_body(request, _MAX_WEBHOOK_BYTES))
     return {"failed": await asyncio.to_thread(services.webhooks.take, acquirer, dict(request.headers), body)}
+
+
+def _known(found: Attempt, services: Services) -> dict[str, Any]:
+    search = services.resolver.search(found)
+    return _result(found.result(), services) | {
+        "needs_review": services.reviews.waits(found, found.acquirer),
+        "search": asdict(search) if search else None,
+    }
 
 
 def _result(result: AuthorizationResult, services: Services) -> dict[str, Any]:

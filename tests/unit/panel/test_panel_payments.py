@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 from sqlalchemy import select
 
-from paycall.domain.authorization import OperationOutcome, Outcome
+from paycall.domain.authorization import OperationOutcome, Outcome, Search
 from paycall.domain.errors import LinkError, NotSentError
 from paycall.domain.fields import Field
 from paycall.panel.roles import Role
@@ -150,6 +151,46 @@ def test_no_answer_is_unknown_until_the_acquirer_says(run: Run) -> None:
         world.vault.resolve(unknown["attempts"][0]["id"], Outcome.REVERSED)
         reversed_ = await until(anna, payment["id"], "reversed")
         assert "capture" in reversed_["actions"]
+
+    run(scenario)
+
+
+def test_what_is_done_about_an_unknown_outcome_is_told_live(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        world.vault.search = Search(rounds=1, asks_again=True, reversing=False, next_in_s=8.0)
+        call_id, payment = await card_ready(world, anna, NO_ANSWER)
+        await charge(anna, payment["id"], "unknown")
+        url = f"/api/v1/payments/{payment['id']}"
+
+        async def told(rounds: int) -> dict[str, Any]:
+            while True:
+                search = (await anna.get(url)).json()["search"]
+                if search is not None and search["rounds"] == rounds:
+                    return dict(search)
+                await asyncio.sleep(0.05)
+
+        async def shown() -> str:
+            return (await anna.get(f"/fragments/board?call={call_id}")).text
+
+        assert 6 < (await told(1))["next_in_s"] <= 8
+        page = await shown()
+        assert "the same charge is asked for again" in page and "Tried 1 time so far." in page
+        before = world.app.state.context.stream.last_id
+        world.vault.search = Search(rounds=6, asks_again=False, reversing=True, next_in_s=16.0)
+        assert (await told(6))["reversing"]
+        page = await shown()
+        assert "The charge is being reversed." in page and "Tried 6 times so far." in page
+        while world.app.state.context.stream.last_id == before:  # the screens are told of it
+            await asyncio.sleep(0.02)
+        world.vault.needs_review = True
+        while "A supervisor has to look it up" not in await shown():
+            await asyncio.sleep(0.05)
+        await world.cell.end(call_id)
+        page = await shown()
+        assert "please stay a moment" not in page and "The caller has hung up" in page
+        world.vault.resolve((await anna.get(url)).json()["attempts"][0]["id"], Outcome.REVERSED)
+        assert (await until(anna, payment["id"], "reversed"))["search"] is None
 
     run(scenario)
 

@@ -157,16 +157,11 @@ def test_a_second_vault_on_the_same_database_is_refused(vault: VaultHarness) -> 
 
 
 def test_a_webhook_that_was_faster_is_what_is_told(vault: VaultHarness) -> None:
-    vault.acquirer.script = ["hang"]
-
     async def main() -> None:
         async with vault.running() as client:
             payment_id, token = await client.capture()
             attempt_id = new_id("att")
-            asking = asyncio.create_task(client.authorize(payment_id, token, attempt_id))
-            async with asyncio.timeout(5):
-                while not vault.acquirer.calls:
-                    await asyncio.sleep(0.01)
+            asking = await vault.hanging(client, payment_id, token, attempt_id)
             with client.apps.services.store.begin() as connection:  # what a webhook writes
                 connection.execute(
                     sa.text("UPDATE attempts SET state = 'reversed', reversal = 'done', next_try_at = NULL")
@@ -191,3 +186,31 @@ def test_a_live_site_needs_adyens_webhooks(vault: VaultHarness, monkeypatch: pyt
         create_apps(vault.settings, SiteSettings(mode="live"))
     for acquirer in made:
         asyncio.run(acquirer.aclose())
+
+
+def test_what_is_being_done_about_an_unknown_outcome_is_told(vault: VaultHarness) -> None:
+    vault.acquirer.script = ["lost-request"] * 40
+    vault.acquirer.trouble = {"look_up", "reverse"}
+
+    async def main() -> None:
+        async with vault.running() as client:
+            payment_id, token = await client.capture()
+            attempt_id = new_id("att")
+            await client.authorize(payment_id, token, attempt_id)
+            told = (await client.until(attempt_id, lambda body: body["search"]["rounds"] == 2))["search"]
+            assert told["asks_again"] and not told["reversing"] and 0 <= told["next_in_s"] <= 1
+            vault.clock.ahead_s += 301  # the code is gone: it is not asked for again
+            told = (await client.until(attempt_id, lambda body: body["search"]["rounds"] > 2))["search"]
+            assert not told["asks_again"]
+            async with asyncio.timeout(8):
+                while not (told := (await client.attempt(attempt_id))["search"])["reversing"]:
+                    vault.clock.ahead_s += 60
+                    await asyncio.sleep(0.05)
+            assert told["rounds"] >= 6 and not told["asks_again"]
+            vault.acquirer.trouble = set()
+            vault.clock.ahead_s += 60
+            assert (await client.until(attempt_id, lambda body: body["outcome"] == "reversed"))[
+                "search"
+            ] is None
+
+    asyncio.run(main())
