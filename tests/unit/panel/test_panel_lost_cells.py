@@ -53,3 +53,24 @@ def test_a_link_that_is_back_in_time_costs_nothing(run: Run) -> None:
         assert await state_of(client, call_id) == "connected"
 
     run(scenario)
+
+
+def test_calls_of_cells_that_died_with_the_panel_end(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        call_id = await world.cell.call_in()
+        payment = await new_payment(anna, call_id)
+        world.cell.away = True
+        await world.restart()  # and no cell says hello any more
+        back = world.client()
+        back.cookies = anna.cookies
+        for _ in range(
+            40
+        ):  # the minute is counted from the panel's start, whenever a busy machine comes to it
+            world.clock.advance(seconds=61)
+            await asyncio.sleep(0.1)
+            if (await back.get(f"/api/v1/payments/{payment['id']}")).json()["state"] == "cancelled":
+                break
+        assert (await back.get(f"/api/v1/calls/{call_id}")).json()["end_reason"] == "cell-lost"
+
+    run(scenario)
