@@ -13,13 +13,12 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before numpy: one thread is what is 
 
 import argparse
 import hashlib
-import json
-import platform
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+from bench_page import BenchPage
 from dsp_lab import measure, spandsp, speech
 from dsp_lab.impairments import IMPAIRMENTS
 from dsp_lab.limits import LIMITS
@@ -30,7 +29,6 @@ from dsp import bank
 from dsp.windows import Windows
 
 ROOT = Path(__file__).resolve().parents[1]
-MARKER = "<!-- bench-dsp -->"
 MINED_SPEEDS = (0.76, 0.82, 0.88, 0.94, 1.0, 1.06, 1.13, 1.2, 1.28, 1.36)
 PARTS: tuple[speech.Part, ...] = ("tuning", "held out")
 SHORT_DELAY_MS = 26  # paycall/media/pipeline.py
@@ -360,33 +358,15 @@ def frame_cost(report: Report) -> Figures:
     }
 
 
-def write(report: Report, figures: Figures) -> None:
-    path = ROOT / "build" / "bench" / "dsp.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(figures, indent=2) + "\n")
-    page = ROOT / "docs" / "benchmarks.md"
-    text = page.read_text() if page.exists() else "# Benchmarks\n"
-    part = "\n".join([MARKER, "", "## dsp", "", *report.lines, MARKER])
-    if text.count(MARKER) == 2:
-        before, _, after = text.split(MARKER)
-        text = before + part + after
-    else:
-        text = text.rstrip() + "\n\n" + part + "\n"
-    page.write_text(text)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="a tenth of everything, and nothing is written")
     quick = parser.parse_args().quick
+    page = BenchPage("dsp", "dsp")
     report = Report()
-    cores = os.cpu_count()
-    report.say(
-        f"Measured with `make bench-dsp` on {platform.machine()}, {cores} cores, Python {platform.python_version()}, "
-    )
-    report.say(f"numpy {np.__version__}; load of the machine before the run: {os.getloadavg()[0]:.1f}.")
+    report.say(f"numpy {np.__version__}.")
     report.say()
     figures = strings(report, 4 if quick else 40)
     figures |= limits(report, 2 if quick else 20)
@@ -397,7 +377,7 @@ def main() -> None:
     figures |= frame_cost(report)
     report.table(("figure", "value"), *((f"`{name}`", f"{value:.4g}") for name, value in figures.items()))
     if not quick:
-        write(report, figures)
+        page.publish(report.lines, figures)
 
 
 if __name__ == "__main__":

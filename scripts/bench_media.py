@@ -16,18 +16,17 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import argparse
 import json
-import platform
 import shutil
 import sys
 import time
 import wave
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import psutil
+from bench_page import BenchPage
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -59,7 +58,6 @@ THREADS = {
     "clock": "PJSIP: bridge, codecs, RTP out; mask, detector, listener",
     "python": "asyncio: panel, vault",
 }
-MARKER = "<!-- bench-media -->"
 
 
 @dataclass
@@ -343,7 +341,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one size, for a look")
     quick = parser.parse_args().quick
-    load_before = os.getloadavg()[0]
+    page = BenchPage("media", "Media")
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) > 1:
         os.sched_setaffinity(0, set(cores) - {0})
@@ -372,7 +370,7 @@ def main() -> None:
         "keys_lost": sum(each.keys_lost for each in good),
         "keys_recovered": sum(each.keys_recovered for each in good),
         "speech_near_key": round(best.speech_near_key, 3),
-        "load_average_before": round(load_before, 1),
+        "load_average_before": page.load_before,
         "rtpengine_calls_per_core": peer and calls_per_core(theirs),
         "rtpengine_calls_per_core_by_cpu": peer and by_cpu(peer),
         "rtpengine_cpu_ms_per_call_s": peer and round(peer.cpu_ms_per_call_s, 2),
@@ -380,10 +378,11 @@ def main() -> None:
         "rtpengine_keys_recovered": peer and sum(each.keys_recovered for each in theirs),
         "rtpengine_speech_near_key": peer and round(theirs[0].speech_near_key, 3),
     }
-    write(figures, plain, ours, best, theirs)
+    write(page, figures, plain, ours, best, theirs)
 
 
 def write(
+    page: BenchPage,
     figures: dict[str, float | int | None],
     plain: Result,
     ours: list[Result],
@@ -392,10 +391,7 @@ def write(
 ) -> None:
     """The JSON, and the part of docs/benchmarks.md."""
     lines = [
-        "## Media",
-        "",
-        f"`make bench-media` on {datetime.now(UTC):%Y-%m-%d}: {platform.machine()}, {os.cpu_count()} cores, one of "
-        f"them for the cells; load of the machine before the run {figures['load_average_before']}.",
+        "One core is for the cells.",
         "",
         "| | calls | CPU ms a call-second | core busy | loss | keys lost | recovered (8 legs) | speech near a key |",
         "| --- " * 8 + "|",
@@ -433,20 +429,8 @@ def write(
         "| --- " * 3 + "|",
         *(f"| {when} | {pss:.1f} | {private:.1f} |" for when, (pss, private) in best.memory.items()),
     ]
-    text = "\n".join(lines) + "\n"
-    print(text, json.dumps(figures, indent=2), sep="\n")
-    target = ROOT / "build/bench/media.json"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
-    page = ROOT / "docs/benchmarks.md"
-    whole = page.read_text("utf-8") if page.exists() else "# Benchmarks\n"
-    part = f"{MARKER}\n{text}{MARKER}\n"
-    if whole.count(MARKER) == 2:
-        before, _, rest = whole.partition(MARKER)
-        whole = before + part + rest.partition(MARKER)[2].lstrip("\n")
-    else:
-        whole = whole.rstrip("\n") + "\n\n" + part
-    page.write_text(whole, "utf-8")
+    print(*lines, json.dumps(figures, indent=2), sep="\n")
+    page.publish(lines, figures)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+from bench_page import BenchPage
 
 import dsp
 from paycall.control import messages as m
@@ -42,7 +43,6 @@ SECONDS, KEYS_PER_S = 15.0, 2.0
 PORT, SIP_PORT, RTP_PORT = 18_480, 18_500, 22_000
 KEYS = "424242424242424*"  # never a whole number: the star clears it
 TONE_PACKETS, KEY_PACKETS = 5, 25  # of 20 ms
-MARKER = "<!-- bench-panel -->"
 
 
 class Cell:
@@ -300,25 +300,19 @@ async def _real_keys(calls: list[RealCall]) -> None:
         call.end()
 
 
-def report(figures: dict[str, float]) -> None:
+def report(page: BenchPage, figures: dict[str, float]) -> None:
     """Print the table, write the figures, refresh the page of benchmarks."""
     goals = {"key_to_dot_p99_ms": "≤ 150", "panel_cores": "≤ 1"}
     lines = ["| panel | measured | goal |", "| --- | --- | --- |"]
     lines += [f"| {name} | {value:g} | {goals.get(name, '')} |" for name, value in figures.items()]
-    print("\n".join(lines))
-    out = ROOT / "build" / "bench"
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "panel.json").write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
-    page = ROOT / "docs" / "benchmarks.md"
-    text = page.read_text("utf-8") if page.exists() else "# Benchmarks\n"
-    head, found, tail = text.partition(MARKER)
-    rest = tail.partition(MARKER)[2] if found else "\n"
-    page.write_text(f"{head.rstrip()}\n\n{MARKER}\n" + "\n".join(lines) + f"\n{MARKER}{rest}", "utf-8")
+    print(*lines, sep="\n")
+    page.publish(lines, figures)
 
 
 def main() -> int:
     """Run; 1 if a goal is missed."""
     configure_logs("error")
+    page = BenchPage("panel", "Panel")
     with tempfile.TemporaryDirectory() as name:
         folder, phones = Path(name), LoadPhones(REAL)
         cookies = prepare(folder, phones.agent_uri)
@@ -334,7 +328,7 @@ def main() -> int:
                 each.terminate()
                 each.wait(15)
             phones.close()
-    report(figures)
+    report(page, figures)
     good = figures["key_to_dot_p99_ms"] <= 150 and figures["panel_cores"] <= 1
     return 0 if good and figures["dots_seen"] == figures["keys_sent"] and not figures["seen_by_others"] else 1
 

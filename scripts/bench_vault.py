@@ -12,7 +12,6 @@ Prints a table, refreshes its part of docs/benchmarks.md and writes build/bench/
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import statistics
 import subprocess
@@ -23,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+from bench_page import BenchPage
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -33,7 +33,6 @@ from paycall.vault.hardening import ENVIRONMENT  # noqa: E402
 from paycall.vault.keys import create_key_file  # noqa: E402
 from tests.postgres import cluster  # noqa: E402
 
-MARKER = "<!-- bench-vault -->"
 RATE_PER_S = 50
 SECONDS = float(os.environ.get("BENCH_SECONDS", "18"))
 CALLERS = 8
@@ -204,7 +203,8 @@ def limit_fsync_ms() -> tuple[float, float]:
 
 def main() -> int:
     """Measure, print, write."""
-    (ROOT / "build" / "bench").mkdir(parents=True, exist_ok=True)
+    page = BenchPage("vault", "Vault")
+    (ROOT / "build").mkdir(exist_ok=True)
     sqlite = measure(None)
     with cluster() as postgres:
         postgresql = measure(postgres.create_database())
@@ -223,26 +223,14 @@ def main() -> int:
         "limit_two_fsyncs_p50_ms": round(fsync_p50, 2),
         "limit_two_fsyncs_p99_ms": round(fsync_p99, 2),
         "failed": sqlite.failed + postgresql.failed,
-        "load_average": round(os.getloadavg()[0], 1),
     }
-    (ROOT / "build" / "bench" / "vault.json").write_text(json.dumps(figures, indent=1) + "\n")
     goals = dict.fromkeys(("overhead_p99_ms_sqlite", "overhead_p99_ms_postgresql"), f"≤ {GOAL_MS:g}")
     goals |= {"failed": "0", "rate_per_s": f"≥ {RATE_PER_S * 0.98:g}"}
     lines = ["| vault | measured | goal |", "| --- | --- | --- |"]
     lines += [f"| {name} | {value} | {goals.get(name, '')} |" for name, value in figures.items()]
-    table = "\n".join(lines)
-    print(table)
-    refresh(table)
+    print(*lines, sep="\n")
+    page.publish(lines, figures)
     return 0
-
-
-def refresh(table: str) -> None:
-    """Replace this benchmark's part of the page, or add it."""
-    page = ROOT / "docs" / "benchmarks.md"
-    text = page.read_text() if page.exists() else "# Benchmarks\n"
-    before, found, rest = text.partition(MARKER)
-    after = rest.partition(MARKER)[2] if found else ""
-    page.write_text(f"{before.rstrip()}\n\n{MARKER}\n{table}\n{MARKER}\n{after.lstrip()}")
 
 
 if __name__ == "__main__":
