@@ -35,14 +35,14 @@ def _from_hex(match: re.Match[bytes]) -> bytes:
 
 
 def _from_dump(match: re.Match[bytes]) -> bytes:
-    lines = re.findall(_DUMP_LINE, match[0])
+    lines = re.findall(rb"\n\t?0x?" + _DUMP_LINE, match[0])
     return b"".join(bytes.fromhex(line.replace(b" ", b"").decode()) for line in lines)
 
 
 def _from_exponent(match: re.Match[bytes]) -> bytes:
     """A whole number as spreadsheets and floating point write it, without its last zeros."""
-    exponent = int(match[3])
-    digits = match[1] + match[2]
+    exponent = int(match[2])
+    digits = match.string[match.start() - 1 : match.start()] + match[1]
     return digits.ljust(exponent + 1, b"0") if len(digits) <= exponent + 1 else b""
 
 
@@ -66,7 +66,16 @@ def _without_zero_bytes(match: re.Match[bytes]) -> bytes:
 
 
 _NEXT_FIELDS = re.compile(rb"[0-3][0-9](?:[0-6]0){2}000[0-9]{9}")
-_DUMP_LINE = rb"\n[ \t]*(?:0x)?[0-9A-Fa-f]{4,16}:?[ \t]{1,4}((?:[0-9A-Fa-f]{2} {0,2}){4,16})"
+# A line's place in the file begins with 0, as long as the file is not huge: a search for that is quick.
+_DUMP_LINE = rb"[0-9A-Fa-f]{3,15}:?[ \t]{1,4}((?:[0-9A-Fa-f]{2} {0,2}){4,16})"
+
+
+def _dump(line_start: bytes) -> re.Pattern[bytes]:
+    """At least two lines; the first is spelled out, since a search is quick only for what stands outside a repeat."""
+    line = line_start + _DUMP_LINE + rb"[^\n]{0,40}"
+    return re.compile(line + rb"(?:" + line + rb")+")
+
+
 _DIGIT_ESCAPED = rb"(?:3[0-9]|" + _SIGN_HEX + rb")"
 
 FORMS = (
@@ -75,7 +84,7 @@ FORMS = (
     Form("text", re.compile(rb"[Nn](?<=[Pp][Aa][Nn])([0-9]{13,19})(?![0-9])"), _first_group),
     Form(
         "exponent",
-        re.compile(rb"([1-9])\.(?<![0-9.][1-9]\.)([0-9]{11,18})[eE]\+?(1[2-8])(?![0-9])"),
+        re.compile(rb"\.(?<=[1-9]\.)(?<![0-9.][1-9]\.)([0-9]{11,18})[eE]\+?(1[2-8])(?![0-9])"),
         _from_exponent,
     ),
     # EMV's tag 5A and length in hexadecimal digits.
@@ -88,11 +97,11 @@ FORMS = (
         re.compile(rb"3[0-9](?<!3[0-9]3[0-9])(?:[ :]?" + _DIGIT_ESCAPED + rb"){11,39}[ :]?3[0-9](?!3[0-9])"),
         _from_hex,
     ),
-    Form("hex dump", re.compile(rb"(?:" + _DUMP_LINE + rb"[^\n]{0,40}){2,}"), _from_dump),
-    Form("utf-16", re.compile(rb"[0-9]\x00(?:[0-9 .\-]\x00){11,39}[0-9]"), _without_zero_bytes),
+    Form("hex dump", _dump(rb"\n0"), _from_dump),
+    Form("hex dump", _dump(rb"\n\t0x"), _from_dump),
     Form(
-        "utf-32",
-        re.compile(rb"[0-9]\x00\x00\x00(?:[0-9 .\-]\x00\x00\x00){11,39}[0-9]"),
+        "utf-16 or 32",
+        re.compile(rb"[0-9](\x00(?:\x00\x00)?)(?:[0-9 .\-]\1){11,39}[0-9]"),
         _without_zero_bytes,
     ),
     Form(

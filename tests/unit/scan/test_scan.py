@@ -97,6 +97,7 @@ FORMS: dict[str, Callable[[str], bytes]] = {
     "hex with blanks": lambda d: d.encode().hex(" ").encode(),
     "hex with capitals and colons": lambda d: grouped(d, "-").encode().hex(":").upper().encode(),
     "hex dump": lambda d: dump(b"GET /?pan=" + d.encode() + b"&x=1 HTTP/1.1", 2),
+    "tcpdump -X": lambda d: dump(b"GET /?pan=" + d.encode() + b"&x=1", 2).replace(b"000000", b"\t0x00"),
     "hex dump, byte by byte": lambda d: dump(b"GET /?pan=" + d.encode() + b"&x=1 HTTP/1.1", 1),
     "csv": lambda d: b"1," + d.encode() + b",1231,739\n12.50," + d.encode() + b",x",
     "sql dump": lambda d: b"INSERT INTO c VALUES (1," + d.encode() + b",1231);",
@@ -135,7 +136,9 @@ def test_a_planted_number_is_found_in_every_form(digits: str, form: str) -> None
         return  # packed, such a number can't be told from a table of small integers: said in the documents
     planted = FORMS[form](digits)
     wrapped = NOISE + planted + b"\x00" + NOISE
-    for data in (planted,) if form.startswith(("bcd", "utf-32", "hex dump")) else (planted, wrapped):
+    for data in (
+        (planted,) if form.startswith(("bcd", "utf-32", "hex dump", "tcpdump")) else (planted, wrapped)
+    ):
         assert digits in [hit.digits for hit in hits(data)]
 
 
