@@ -14,8 +14,9 @@ function showError(form, text) {
 export function minorUnits(text, decimals) {
   const plain = text.replace(/[\s\u00a0']/g, "").replace(",", ".");
   const match = /^(\d{1,11})(?:\.(\d*))?$/.exec(plain);
-  if (!match || (match[2] ?? "").replace(/0+$/, "").length > decimals) return null;
-  const minor = Number(match[1] + (match[2] ?? "").slice(0, decimals).padEnd(decimals, "0"));
+  // More decimals than the currency has are a separator of thousands: "1.000" is not one euro.
+  if (!match || (match[2] ?? "").length > decimals) return null;
+  const minor = Number(match[1] + (match[2] ?? "").padEnd(decimals, "0"));
   return minor > 0 && minor <= 1e11 ? minor : null;
 }
 
