@@ -6,6 +6,9 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 
+# What takes a minute or more in one file, so that no worker begins with it when the others are done.
+LONGEST_FIRST := tests/integration/demo tests/leak tests/integration/stack tests/integration/sound
+
 .DEFAULT_GOAL := help
 .PHONY: help run install test lint bench bench-dsp bench-media bench-vault bench-panel demo lock peers soak screenshots clean
 
@@ -39,7 +42,8 @@ demo: $(VENV)/.runtime ## a scripted payment from end to end, with a report
 	@$(BIN)/paycall demo
 
 test: install lint ## every test, with real SIP peers, PostgreSQL and a browser
-	$(BIN)/python -m pytest -n 3 --dist loadfile --durations 25 --ignore tests/browser --ignore tests/integration/dsp
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 25 --ignore tests/integration/dsp \
+		$(LONGEST_FIRST) tests/integration tests/contract tests/property tests/unit
 	$(BIN)/python -m pytest --durations 10 tests/browser tests/integration/dsp
 
 lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter

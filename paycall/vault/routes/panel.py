@@ -209,6 +209,7 @@ def _result(result: AuthorizationResult, services: Services) -> dict[str, Any]:
         "approved_minor": result.approved_minor,
         "decline": decline_to_json(result.decline) if result.decline else None,
         "needs_review": False,
+        "search": None,
         "settles_part": traits is not None and traits.settles_part,
         "reversal_due": result.reversal_due,
     }

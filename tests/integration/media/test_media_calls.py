@@ -125,7 +125,8 @@ def test_an_agent_that_does_not_take_the_call(site: Site, answer: str, reason: s
 
 def test_a_full_cell_refuses_and_its_calls_go_on(site: Site) -> None:
     ports = [free_port(), free_port()]
-    site.add(sipp.Sipp(sipp.agent(ports[0]), site.agent_port, calls=2))
+    # For two calls; sipp counts a late ACK of the test before as one, too.
+    site.add(sipp.Sipp(sipp.agent(ports[0]), site.agent_port, calls=4))
     time.sleep(0.3)
     mark = len(site.panel.events)
     site.add(sipp.Sipp(sipp.caller(ports[1]), free_port(), site.target, calls=2, rate=5))

@@ -142,7 +142,8 @@ def test_a_change_in_the_file_is_found_and_named(
     one = recorded(folder, call.call_id)
     config = folder / "paycall.toml"
     table = "\n".join(f'{name} = "{folder / place}"' for name, place in PLACES.items())
-    config.write_text(f"[media.recording]\n{table}\n")
+    panel = f'[media]\ncontrol_address = "{site.settings["control_address"]}"\n'  # it is told who exports
+    config.write_text(f"{panel}[media.recording]\n{table}\n")
     command = ["recording", "--config", str(config), "export", one.header.recording_id]
     assert main([*command, str(folder / "whole.wav")]) == 0
     data = bytearray(one.path.read_bytes())

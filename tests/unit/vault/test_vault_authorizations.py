@@ -39,6 +39,7 @@ def test_an_approval_is_told_and_wipes_the_code(vault: VaultHarness) -> None:
                 "needs_review": False,
                 "settles_part": True,
                 "reversal_due": False,
+                "search": None,
             }
             assert not await has_code(client, payment_id)
 
