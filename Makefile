@@ -8,8 +8,6 @@ BIN := $(VENV)/bin
 
 # What takes a minute or more in one file, so that no worker begins with it when the others are done.
 LONGEST_FIRST := tests/integration/demo tests/leak tests/integration/stack tests/integration/sound
-# One process has the browser; what needs a core to itself runs beside it.
-BESIDE_BROWSER := tests/integration/demo/test_demo_whole.py tests/integration/dsp
 
 .DEFAULT_GOAL := help
 .PHONY: help run install test lint bench bench-dsp bench-media bench-vault bench-panel demo lock peers soak screenshots clean
@@ -44,9 +42,9 @@ demo: $(VENV)/.runtime ## a scripted payment from end to end, with a report
 	@$(BIN)/paycall demo
 
 test: install lint ## every test, with real SIP peers, PostgreSQL and a browser
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 25 $(BESIDE_BROWSER:%=--ignore %) \
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 25 --ignore tests/integration/dsp \
 		$(LONGEST_FIRST) tests/integration tests/contract tests/property tests/unit
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --durations 10 tests/browser $(BESIDE_BROWSER)
+	$(BIN)/python -m pytest --durations 10 tests/browser tests/integration/dsp
 
 lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

@@ -20,13 +20,6 @@ expect.set_options(timeout=10_000)
 VIEWPORT = {"width": 1366, "height": 768}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process has the browser: Playwright's loop would be in the way of others, and two are too slow."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("browser"))
-
-
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """The system's browser; nothing is downloaded."""
