@@ -165,29 +165,24 @@ class CallService:
 
     async def mask_changed(self, event: m.MaskChanged) -> None:
         """The agent leg is masked, or open."""
-
-        def record(session: Session) -> bool:
-            row = session.get(CallRow, event.call_id, with_for_update=True)
-            if row is None or row.state == CallState.ENDED.value or row.masked == event.masked:
-                return False
-            row.masked = event.masked
-            return True
-
-        if await self._context.write(record):
-            await self._context.show_call(event.call_id, "call.mask")
+        await self._changed(event.call_id, "masked", event.masked, "call.mask")
 
     async def recording_changed(self, event: m.RecordingChanged) -> None:
         """The call is recorded from now on, or paused."""
+        await self._changed(event.call_id, "recording", event.recording, "call.recording")
+
+    async def _changed(self, call_id: str, column: str, value: object, name: str) -> None:
+        """Put down what is so from now on, and tell of it, if it is news of a call that goes on."""
 
         def record(session: Session) -> bool:
-            row = session.get(CallRow, event.call_id, with_for_update=True)
-            if row is None or row.state == CallState.ENDED.value or row.recording == event.recording:
+            row = session.get(CallRow, call_id, with_for_update=True)
+            if row is None or row.state == CallState.ENDED.value or getattr(row, column) == value:
                 return False
-            row.recording = event.recording
+            setattr(row, column, value)
             return True
 
         if await self._context.write(record):
-            await self._context.show_call(event.call_id, "call.recording")
+            await self._context.show_call(call_id, name)
 
     async def alarm(self, event: m.SecurityAlarm) -> None:
         """The mask failed its check; the cell has muted the leg."""
