@@ -5,12 +5,13 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
     "$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo "$$p" && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python scripts/second_look.py .pytest_cache
 
 # What takes a minute or more in one file, so that no worker begins with it when the others are done.
 LONGEST_FIRST := tests/integration/demo tests/leak tests/integration/stack tests/integration/sound
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test lint bench bench-dsp bench-media bench-vault bench-panel demo lock peers soak screenshots clean
+.PHONY: help run install test test-browser test-dsp lint bench bench-dsp bench-media bench-vault bench-panel demo lock peers storm soak screenshots clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | column -t -s- -l2
@@ -42,9 +43,16 @@ demo: $(VENV)/.runtime ## a scripted payment from end to end, with a report
 	@$(BIN)/paycall demo
 
 test: install lint ## every test, with real SIP peers, PostgreSQL and a browser
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 25 --ignore tests/integration/dsp \
+	$(PYTEST)/calls -n 3 --dist loadfile --no-loadscope-reorder --durations 25 --ignore tests/integration/dsp \
 		$(LONGEST_FIRST) tests/integration tests/contract tests/property tests/unit
-	$(BIN)/python -m pytest --durations 10 tests/browser tests/integration/dsp
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync test-browser test-dsp
+
+# Side by side: Playwright leaves an event loop in its process, and dsp's tests want one core for themselves.
+test-browser:
+	$(PYTEST)/browser --durations 10 tests/browser
+
+test-dsp:
+	$(PYTEST)/dsp --durations 10 tests/integration/dsp
 
 lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
