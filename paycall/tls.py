@@ -3,7 +3,7 @@
 Rules: TLS 1.3 only; a server demands a certificate of the client role's authority, a client one of the servers'
 authority whose name fits the host it dialled. ``paycall certs`` makes authorities and certificates. Files that were
 replaced are taken for the next connection; those that are open go on. Files that do not fit together are left, and
-told of in the log: the ones before serve on. (An authority that was taken away is trusted until the restart.)
+told of in the log: the ones before serve on. An authority that was taken away is not trusted by the next connection.
 """
 
 from __future__ import annotations
@@ -21,10 +21,14 @@ log = structlog.get_logger(__name__)
 
 
 class RenewingContext(ssl.SSLContext):
-    """A context that looks at its files whenever a connection is made."""
+    """A context that looks at its files whenever a connection is made.
+
+    The connection itself is of a context read from them: one can be told of another authority, but never to forget
+    one. What is set on this object does not reach a connection.
+    """
 
     def follow(self, certificate: Path, key: Path, ca: Path) -> None:
-        """Load these files, now and whenever they were replaced.
+        """Use these files, now and whenever they were replaced.
 
         Raises
         ------
@@ -33,17 +37,17 @@ class RenewingContext(ssl.SSLContext):
         """
         self._files = (certificate, key, ca)
         self._seen = self._state()
-        _load(self, *self._files)
+        self._newest = _read(self.protocol, *self._files)
 
     def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
-        """As ``ssl.SSLContext``, with the newest certificate."""
+        """As ``ssl.SSLContext``, by the newest files."""
         self._renew()
-        return super().wrap_bio(*args, **kwargs)
+        return self._newest.wrap_bio(*args, **kwargs)
 
     def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
-        """As ``ssl.SSLContext``, with the newest certificate."""
+        """As ``ssl.SSLContext``, by the newest files."""
         self._renew()
-        return super().wrap_socket(*args, **kwargs)
+        return self._newest.wrap_socket(*args, **kwargs)
 
     def _renew(self) -> None:
         state = self._state()
@@ -51,12 +55,10 @@ class RenewingContext(ssl.SSLContext):
             return
         self._seen = state
         try:
-            # Tried elsewhere first: a certificate without its key would spoil the context.
-            _load(ssl.SSLContext(self.protocol), *self._files)
+            self._newest = _read(self.protocol, *self._files)
         except SettingsError:
             log.warning("certificate_not_renewed", path=str(self._files[0]))
             return
-        _load(self, *self._files)
         log.info("certificate_renewed", path=str(self._files[0]))
 
     def _state(self) -> list[tuple[int, int] | None]:
@@ -81,9 +83,7 @@ def server_context(certificate: Path, key: Path, client_ca: Path) -> ssl.SSLCont
         If a file can't be read or does not fit; it is named.
     """
     context = RenewingContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.follow(certificate, key, client_ca)
-    context.verify_mode = ssl.CERT_REQUIRED
     return context
 
 
@@ -95,8 +95,7 @@ def client_context(certificate: Path, key: Path, server_ca: Path) -> ssl.SSLCont
     SettingsError
         If a file can't be read or does not fit; it is named.
     """
-    context = RenewingContext(ssl.PROTOCOL_TLS_CLIENT)  # demands a certificate and checks the host's name
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context = RenewingContext(ssl.PROTOCOL_TLS_CLIENT)
     context.follow(certificate, key, server_ca)
     return context
 
@@ -109,7 +108,10 @@ def cell_tls(settings: MediaSettings) -> ssl.SSLContext | None:
     return client_context(certs / "cell.pem", certs / "cell.key", certs / "ca-server.pem")
 
 
-def _load(context: ssl.SSLContext, certificate: Path, key: Path, ca: Path) -> None:
+def _read(protocol: int, certificate: Path, key: Path, ca: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)  # a client's checks the host's name, too
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_mode = ssl.CERT_REQUIRED
     try:
         context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError):
@@ -118,3 +120,4 @@ def _load(context: ssl.SSLContext, certificate: Path, key: Path, ca: Path) -> No
         context.load_verify_locations(ca)
     except (OSError, ssl.SSLError):
         raise SettingsError(f"the authority's certificate {ca} cannot be used") from None
+    return context

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import shutil
 import ssl
 from pathlib import Path
 
@@ -50,16 +52,17 @@ def test_a_cell_with_the_cells_certificate_is_heard_and_others_are_not(tmp_path:
             link.cancel()
             await asyncio.gather(link, return_exceptions=True)
             # The panel's own certificate is of another authority: cut off before a word.
-            reader, writer = await dial(address, panel)
-            writer.write(b'{"from":"cell_aaaaaaaaaaaaaaaaaaaaaa","boot":"boot_aaaaaaaaaaaaaaaaaaaaaa"}\n')
-            said = b"-"
-            async with asyncio.timeout(5):  # a listener that took it would keep the connection open
+            async with asyncio.timeout(10):  # a listener that took it would keep the connection open
                 try:
+                    reader, writer = await dial(address, panel)
+                    writer.write(
+                        b'{"from":"cell_aaaaaaaaaaaaaaaaaaaaaa","boot":"boot_aaaaaaaaaaaaaaaaaaaaaa"}\n'
+                    )
                     said = await reader.read()
+                    writer.close()
                 except (ssl.SSLError, ConnectionError):
                     said = b""
             assert said == b""
-            writer.close()
             assert heard.empty()
 
     asyncio.run(story())
@@ -111,6 +114,44 @@ def test_a_renewed_certificate_is_shown_to_the_next_connection_and_open_ones_go_
             assert await said(*connection) == b"still here\n"
         listening.close()
         await listening.wait_closed()
+
+    asyncio.run(story())
+
+
+def test_an_authority_that_was_taken_away_lets_nobody_in_any_more(tmp_path: Path) -> None:
+    """Its cell gets no word in, though neither end was started again; a cell of the new one does."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder in (old, new):
+        issue(folder, ["localhost", "127.0.0.1"])
+    server = server_context(old / "hub.pem", old / "hub.key", old / "ca-cell.pem")
+
+    async def story() -> None:
+        async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(OSError):  # a connection refused half way
+                writer.write(await reader.readline())
+                writer.close()
+
+        listening = await asyncio.start_server(meet, "127.0.0.1", 0, ssl=server)
+        port = listening.sockets[0].getsockname()[1]
+
+        async def let_in(folder: Path) -> bool:
+            cell = client_context(folder / "cell.pem", folder / "cell.key", old / "ca-server.pem")
+            try:
+                reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=cell)
+                writer.write(b"here\n")
+                heard = await reader.read()
+                writer.close()
+            except (ssl.SSLError, ConnectionError):
+                return False
+            return heard == b"here\n"
+
+        try:
+            assert [await let_in(old), await let_in(new)] == [True, False]
+            shutil.copy(new / "ca-cell.pem", old / "ca-cell.pem")
+            assert [await let_in(old), await let_in(new)] == [False, True]
+        finally:
+            listening.close()
+            await listening.wait_closed()
 
     asyncio.run(story())
 
