@@ -16,6 +16,8 @@ from paycall.panel.services.accounts import (
     add_operator,
     end_sessions,
     forget_factors,
+    former_passwords,
+    hash_password,
     new_password,
     set_password,
 )
@@ -69,9 +71,10 @@ def _act(engine: Engine, args: argparse.Namespace) -> list[str]:
 
 
 def _add(engine: Engine, args: argparse.Namespace) -> list[str]:
-    now = datetime.now(UTC)
+    now, password = datetime.now(UTC), new_password()
+    hashed = hash_password(password)
     with writing(engine) as session:
-        operator_id, password = add_operator(
+        operator_id = add_operator(
             session,
             args.name,
             Role(args.role),
@@ -79,6 +82,7 @@ def _add(engine: Engine, args: argparse.Namespace) -> list[str]:
             display_name=args.display_name,
             language=args.language,
             agent_uri=args.agent_uri,
+            password=hashed,
         )
         note(session, now, _ACTOR, "operator-add", target=operator_id, address=_SOURCE)
     return [f"name: {args.name.strip().lower()}", f"password (shown once): {password}"]
@@ -94,10 +98,13 @@ def _lock(engine: Engine, name: str) -> list[str]:
 
 
 def _reset(engine: Engine, name: str) -> list[str]:
+    password = new_password()
+    with reading(engine) as session:
+        former = former_passwords(account_named(session, name))
+    hashed = hash_password(password, former)
     with writing(engine) as session:
         row = account_named(session, name)
-        password = new_password()
-        set_password(session, row, password, must_change=True)
+        set_password(session, row, hashed, must_change=True)
         forget_factors(session, row)
         row.locked = False
         note(session, datetime.now(UTC), _ACTOR, "operator-reset", target=row.id, address=_SOURCE)

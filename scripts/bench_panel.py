@@ -212,7 +212,7 @@ def prepare(folder: Path, agent_uri: str) -> list[str]:
     now, cookies = datetime.now(UTC), []
     for number in range(OPERATORS):
         with writing(engine) as session:
-            operator_id, _ = add_operator(
+            operator_id = add_operator(
                 session,
                 f"operator{number}",
                 Role.OPERATOR,

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from sqlalchemy import Engine
 
 from paycall.panel.roles import Role
-from paycall.panel.services.accounts import add_operator, count_operators
+from paycall.panel.services.accounts import add_operator, count_operators, hash_password, new_password
 from paycall.panel.services.audit import note
-from paycall.store.database import writing
+from paycall.store.database import reading, writing
 
 FIRST_NAME = "admin"
 
@@ -23,14 +23,20 @@ def create_first_operator(engine: Engine, language: str = "en") -> tuple[str, st
         Name and password, to be shown once; None if there are accounts already.
     """
     now = datetime.now(UTC)
+    with reading(engine) as session:
+        if count_operators(session):
+            return None
+    password = new_password()
+    hashed = hash_password(password)
     with writing(engine) as session:
         if count_operators(session):
             return None
-        operator_id, password = add_operator(
+        operator_id = add_operator(
             session,
             FIRST_NAME,
             Role.ADMINISTRATOR,
             now,
+            password=hashed,
             display_name="Administrator",
             language=language,
             must_change_password=False,  # it is random, and shown to one person once

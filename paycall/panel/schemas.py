@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -92,24 +92,36 @@ class ChangeAccount(Request):
     theme: Literal["auto", "light", "dark"] | None = None
 
 
-class ChangePassword(Request):
-    """The present password and the new one."""
+class Proof(Request):
+    """That the account's owner asks, not somebody at their screen: one of these.
 
-    current: Password
+    ``passkey`` is what ``navigator.credentials.get`` gave (``toJSON``) for ``POST /account/proof/options``. Where
+    the account has no password, a one-time ``code`` proves it too, or a sign-in at which the identity provider asked
+    anew.
+    """
+
+    password: Password | None = None
+    code: Annotated[str, StringConstraints(max_length=20)] | None = None
+    passkey: dict[str, Any] | None = None
+
+
+class Proven(Request):
+    """Base of what takes a fresh proof."""
+
+    proof: Proof = Proof()
+
+
+class ChangePassword(Proven):
+    """The new password."""
+
     new: Password
 
 
-class SetSecondFactor(Request):
+class SetSecondFactor(Proven):
     """The secret that the phone has read, and the code that proves it."""
 
     secret: Annotated[str, StringConstraints(pattern=r"^[A-Z2-7]{32}$")]
     code: Annotated[str, StringConstraints(max_length=20)]
-
-
-class RemoveSecondFactor(Request):
-    """The password, once more."""
-
-    password: Password
 
 
 class AddOperator(Request):

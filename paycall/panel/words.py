@@ -146,6 +146,8 @@ PROBLEMS: dict[str, str] = {
     "locked": N_("This account is locked. Wait half an hour, or ask an administrator."),
     "second-factor-required": N_("Enter the one-time code from your phone too."),
     "wrong-code": N_("This code does not fit. Check the clock of the phone and take the next code."),
+    "proof-needed": N_("First prove that it is you. Without a password, sign in once more."),
+    "proof-refused": N_("That was not right. Try again."),
     "weak-password": N_(
         "At least 12 characters with letters and digits, and none of your last four passwords."
     ),
@@ -230,6 +232,7 @@ AUDIT_ACTIONS: dict[str, str] = {
     "operator-reset": N_("Account reset"),
     "invitation-accepted": N_("Invitation accepted"),
     "password-change": N_("Password changed"),
+    "account-proof": N_("Proof of the account's owner"),
     "second-factor-set": N_("One-time codes set up"),
     "second-factor-removed": N_("One-time codes removed"),
     "export": N_("Payments exported"),
@@ -291,6 +294,8 @@ AUDIT_RESULTS: dict[str, str] = {
     "refused": N_("refused"),
     "locked": N_("account locked"),
     "second-factor-required": N_("right password, no one-time code"),
+    "proof-needed": N_("none was given"),
+    "proof-refused": N_("refused"),
     **ROLES,
     "failing": N_("failing for three days"),
     "linked": N_("call linked"),

@@ -52,16 +52,22 @@ def _sign_in(page: Page, name: str = "anna", password: str = PASSWORD, code: str
     page.press("[name=password]", "Enter")
 
 
+def _prove(page: Page, password: str = PASSWORD) -> None:
+    """Say once more who one is."""
+    page.fill("#proof-dialog [name=password]", password)
+    page.press("#proof-dialog [name=password]", "Enter")
+
+
 def test_a_passkey_is_set_up_signs_in_and_is_removed(page: Page) -> None:
     _authenticator(page)
     _sign_in(page)
     page.goto("/account")
     page.fill("[data-passkey] [name=name]", "Laptop")
-    page.fill("[data-passkey] [name=password]", "not-the-password-1")
     page.click("#add-passkey")
+    _prove(page, "not-the-password-1")
     expect(page.locator("[data-passkey] [data-error]")).to_be_visible()
-    page.fill("[data-passkey] [name=password]", PASSWORD)
     page.click("#add-passkey")
+    _prove(page)
     expect(page.locator(".passkey b")).to_have_text("Laptop")
     page.context.clear_cookies()
     page.goto("/history")
@@ -72,6 +78,7 @@ def test_a_passkey_is_set_up_signs_in_and_is_removed(page: Page) -> None:
     page.goto("/account")
     expect(page.locator(".passkey .hint")).to_contain_text("last used")
     page.click(".passkey button")
+    page.click("[data-passkey-proof]")
     expect(page.locator(".passkey")).to_have_count(0)
     page.context.clear_cookies()
     page.goto("/sign-in")
@@ -87,6 +94,7 @@ def test_one_time_codes_from_the_qr_code_on(page: Page) -> None:
     secret = page.locator("details .secret").inner_text()
     page.fill("form:has(.qr-frame) [name=code]", pyotp.TOTP(secret).now())
     page.click("form:has(.qr-frame) .primary")
+    _prove(page)
     expect(page.locator(".notice.good")).to_be_visible()
     page.context.clear_cookies()
     _sign_in(page)

@@ -35,6 +35,7 @@ class OidcProvider:
     def __init__(self) -> None:
         self.claims: dict[str, Any] = {"sub": "person-1", "preferred_username": "anna"}
         self.lie = ""
+        self.seen_s_ago = 0
         self.rotate_keys()
         self._codes: dict[str, dict[str, str]] = {}
         self._socket = socket.socket()
@@ -53,7 +54,7 @@ class OidcProvider:
 
     def __exit__(self, *_: object) -> None:
         self._server.should_exit = True
-        self._thread.join(10)
+        self._thread.join(40)
         self._socket.close()
 
     def rotate_keys(self) -> None:
@@ -109,19 +110,19 @@ class OidcProvider:
             return JSONResponse({"error": "invalid_grant"}, 400)
         if self.lie == "no-token":
             return JSONResponse({"access_token": "x", "token_type": "Bearer"})
-        return JSONResponse(
-            {"access_token": "x", "token_type": "Bearer", "id_token": self._id_token(asked["nonce"])}
-        )
+        return JSONResponse({"access_token": "x", "token_type": "Bearer", "id_token": self._id_token(asked)})
 
-    def _id_token(self, nonce: str) -> str:
+    def _id_token(self, asked: dict[str, str]) -> str:
         now = int(time.time())
         claims = {
             "iss": self.issuer,
             "aud": CLIENT_ID,
             "iat": now,
             "exp": now + 300,
-            "nonce": nonce,
+            "nonce": asked["nonce"],
             **self.claims,
+            # Core 1.0, 3.1.2.1: a provider that was given max_age says when it saw the person last.
+            **({"auth_time": now - self.seen_s_ago} if "max_age" in asked else {}),
         }
         key: Any = self._key
         algorithm = "RS256"

@@ -17,7 +17,7 @@ from paycall.domain.ids import new_id
 from paycall.panel.app import create_app
 from paycall.panel.dependencies import PanelDependencies
 from paycall.panel.roles import Role
-from paycall.panel.services.accounts import add_operator
+from paycall.panel.services.accounts import add_operator, hash_password
 from paycall.settings import PanelSettings, SiteSettings
 from paycall.store.database import open_database, writing
 from tests.fakes.fake_cell import FakeCell
@@ -86,11 +86,11 @@ class PanelWorld:
 
     def add(self, name: str, role: Role = Role.OPERATOR, **more: Any) -> str:
         """An account with the known password; gives its id."""
+        password = hash_password(PASSWORD)
         with writing(self.database) as session:
-            operator_id, _ = add_operator(
-                session, name, role, self.clock.now(), password=PASSWORD, must_change_password=False, **more
+            return add_operator(
+                session, name, role, self.clock.now(), password=password, must_change_password=False, **more
             )
-        return operator_id
 
     async def start(self) -> None:
         self._running = self.app.router.lifespan_context(self.app)
@@ -111,7 +111,7 @@ class PanelWorld:
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
-        async with asyncio.timeout(10):  # a thread whose task was cancelled ends its transaction all the same
+        async with asyncio.timeout(40):  # a thread whose task was cancelled ends its transaction all the same
             while isinstance(self.database.pool, QueuePool) and self.database.pool.checkedout():
                 await asyncio.sleep(0.01)
         self.database.dispose()
@@ -128,7 +128,7 @@ class PanelWorld:
 
 
 async def until(
-    client: httpx.AsyncClient, payment_id: str, *states: str, seconds: float = 20
+    client: httpx.AsyncClient, payment_id: str, *states: str, seconds: float = 40
 ) -> dict[str, Any]:
     """The payment as the API shows it, once it is in one of these states."""
     deadline = time.monotonic() + seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,20 +10,20 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from sqlalchemy.orm import Session
 
-from paycall.domain.errors import NotFoundError, PaycallError, StateError
+from paycall.domain.errors import PaycallError, StateError
 from paycall.panel.access import InContext, SignedIn
 from paycall.panel.pages import Page, language_of, render, site_name
 from paycall.panel.problems import status_of
-from paycall.panel.roles import Principal
 from paycall.panel.routes.calls import PROBLEMS
-from paycall.panel.routes.session import address_of, set_cookie
+from paycall.panel.routes.session import address_of, place_of, set_cookie
 from paycall.panel.routes.sign_in import read_form
-from paycall.panel.schemas import ChangeAccount, ChangePassword, RemoveSecondFactor, SetSecondFactor
+from paycall.panel.schemas import ChangeAccount, ChangePassword, Proven, SetSecondFactor
 from paycall.panel.services import accounts, passkeys, second_factor
 from paycall.panel.services.audit import note
+from paycall.panel.services.proof import Ways, own, prove, ways
 from paycall.panel.services.signing_in import open_for
 from paycall.store.database import reading, writing
-from paycall.store.tables import OperatorRow, PasskeyRow
+from paycall.store.tables import PasskeyRow
 
 router = APIRouter(prefix="/api/v1", tags=["account"], responses=PROBLEMS)
 pages = APIRouter(include_in_schema=False)
@@ -41,6 +42,7 @@ class AccountPage(Page):
     qr: str
     passkeys: list[PasskeyRow]
     has_password: bool
+    ways: Ways
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,12 @@ def account_page(request: Request, principal: SignedIn, context: InContext) -> H
                 qr=second_factor.qr_code(uri),
                 passkeys=passkeys.of_operator(session, row.id),
                 has_password=row.password_hash is not None,
+                ways=ways(
+                    session,
+                    principal,
+                    context.now(),
+                    has_provider=context.deps.settings.oidc is not None,
+                ),
             )
         )
 
@@ -92,12 +100,20 @@ def change_account(body: ChangeAccount, principal: SignedIn, context: InContext)
 def change_password(
     body: ChangePassword, request: Request, principal: SignedIn, context: InContext
 ) -> Response:
-    """Set a new password; every session ends but this one, which gets another cookie."""
-    check_password(context, principal, body.current)
+    """Set a new password; every session ends but this one, which gets another cookie.
+
+    409 for an account without one: its owner signs in with the identity provider, who may take the access away.
+    """
+    prove(context, principal, body.proof, place_of(request), address_of(request))
+    with reading(context.deps.database) as session:
+        former = accounts.former_passwords(own(session, principal))
+    if not former:
+        raise StateError("this account has no password")
+    hashed = accounts.hash_password(body.new, former)
     now, response = context.now(), Response(status_code=204)
     with writing(context.deps.database) as session:
         row = own(session, principal)
-        accounts.set_password(session, row, body.new, must_change=False)
+        accounts.set_password(session, row, hashed, must_change=False)
         set_cookie(request, response, open_for(session, row, now, "password-change", address_of(request)))
     return response
 
@@ -106,11 +122,8 @@ def change_password(
 def set_second_factor(
     body: SetSecondFactor, request: Request, principal: SignedIn, context: InContext
 ) -> Response:
-    """Set up one-time codes; the code proves that the phone has the secret.
-
-    Where there are some already they are removed first, which takes the password: whoever finds a screen unlocked
-    does not make the account their own.
-    """
+    """Set up one-time codes; the code proves that the phone has the secret. 409 where there are some already."""
+    prove(context, principal, body.proof, place_of(request), address_of(request))
     now = context.now()
     with writing(context.deps.database) as session:
         row = own(session, principal)
@@ -122,11 +135,9 @@ def set_second_factor(
 
 
 @router.delete("/account/second-factor", name="remove_second_factor", status_code=204)
-def remove_second_factor(
-    body: RemoveSecondFactor, request: Request, principal: SignedIn, context: InContext
-) -> Response:
-    """Do without one-time codes, where the site allows it; the password is asked for once more."""
-    check_password(context, principal, body.password)
+def remove_second_factor(body: Proven, request: Request, principal: SignedIn, context: InContext) -> Response:
+    """Do without one-time codes, or make room for another phone's."""
+    prove(context, principal, body.proof, place_of(request), address_of(request))
     now = context.now()
     with writing(context.deps.database) as session:
         row = own(session, principal)
@@ -148,18 +159,23 @@ async def invitation_form(token: str, request: Request, context: InContext) -> R
     """Set the password and sign in."""
     form = await read_form(request)
 
+    def look(session: Session) -> tuple[str, tuple[str, ...]]:
+        row = accounts.invited(session, token, context.now())
+        return row.name, accounts.former_passwords(row)
+
+    name, former = await context.read(look)
+    try:
+        password = form.get("password", "")[:200]
+        hashed = await asyncio.to_thread(accounts.hash_password, password, former)
+    except PaycallError as error:
+        return render(_invitation(request, token, name, error.code), status_of(error))
+
     def accept(session: Session) -> str:
         now = context.now()
-        row = accounts.accept_invitation(session, token, form.get("password", "")[:200], now)
+        row = accounts.accept_invitation(session, token, hashed, now)
         return open_for(session, row, now, "invitation-accepted", address_of(request))
 
-    try:
-        cookie = await context.write(accept)
-    except NotFoundError:
-        raise
-    except PaycallError as error:
-        row = await context.read(lambda session: accounts.invited(session, token, context.now()))
-        return render(_invitation(request, token, row.name, error.code), status_of(error))
+    cookie = await context.write(accept)
     response = RedirectResponse("/", status_code=303)
     set_cookie(request, response, cookie)
     return response
@@ -175,31 +191,3 @@ def _invitation(request: Request, token: str, name: str, error: str | None) -> I
         name=name,
         error=error,
     )
-
-
-def own(session: Session, principal: Principal) -> OperatorRow:
-    """The account of who asks."""
-    row = session.get(OperatorRow, principal.operator_id)
-    if row is None:
-        raise NotFoundError
-    return row
-
-
-def check_password(context: InContext, principal: Principal, password: str | None) -> None:
-    """Raise unless this is the person's password; wrong tries count as they do at sign-in.
-
-    An account without a password (its owner signs in with the identity provider) needs none.
-    """
-    with reading(context.deps.database) as session:
-        row = own(session, principal)
-        account = accounts.known(session, row.name)
-        if row.password_hash is None:
-            return
-    right = accounts.password_is_right(account, password or "")
-    with writing(context.deps.database) as session:
-        now = context.now()
-        tried = accounts.account_to_try(session, account, now)
-        if tried is not None and not right:
-            accounts.note_failure(session, tried, now)
-    if tried is None or not right:
-        raise accounts.SignInError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
@@ -18,7 +18,8 @@ from paycall.panel.rate_limit import RateLimit, TooManyError
 from paycall.panel.routes.session import address_of, place_of, set_cookie
 from paycall.panel.routes.sign_in import page_with
 from paycall.panel.services.context import Context
-from paycall.panel.services.oidc import OidcError, OidcProvider, account_of
+from paycall.panel.services.oidc import OidcError, OidcProvider, account_of, was_asked_anew
+from paycall.panel.services.sessions import ASKED_ANEW
 from paycall.panel.services.sign_in_steps import begin, finish, step_id
 from paycall.panel.services.signing_in import note_refusal, open_for
 
@@ -30,17 +31,29 @@ Part = Annotated[str, Query(max_length=4000)]
 
 
 @router.get(_PATH, name="oidc_begin")
-async def oidc_begin(request: Request, context: InContext, next: str = "/") -> Response:  # noqa: A002 - in the URL
-    """Go to the provider."""
+async def oidc_begin(
+    request: Request,
+    context: InContext,
+    next: str = "/",  # noqa: A002 - in the URL
+    again: bool = False,
+) -> Response:
+    """Go to the provider. ``again``: whoever is signed in there is asked anew."""
     provider = _provider(request)
     limit: RateLimit = request.app.state.sign_in_limit
     if not limit.allows(address_of(request), context.deps.clock.monotonic()):
         raise TooManyError
     try:
-        begun = await provider.begin(_redirect_uri(request), context.deps.clock.monotonic())
+        begun = await provider.begin(_redirect_uri(request), context.deps.clock.monotonic(), ask_anew=again)
     except PaycallError as error:
         return page_with(request, safe_next(next), error=error.code, status=502)
-    kept = json.dumps({"nonce": begun.nonce, "verifier": begun.verifier, "next": safe_next(next)[:500]})
+    kept = json.dumps(
+        {
+            "nonce": begun.nonce,
+            "verifier": begun.verifier,
+            "next": safe_next(next)[:500],
+            "asked_at": context.now().timestamp() if again else None,
+        }
+    )
     token = begun.state.encode()
     sealed = context.sealer.seal(kept, step_id(token))
     await context.write(lambda session: begin(session, _PURPOSE, token, context.now(), sealed=sealed))
@@ -76,10 +89,15 @@ async def oidc_return(
             code, kept["verifier"], kept["nonce"], _redirect_uri(request), context.deps.clock.monotonic()
         )
 
+        asked_at_s = kept.get("asked_at")
+        if asked_at_s is not None and not was_asked_anew(claims, asked_at_s):
+            raise OidcError
+        method = "oidc" if asked_at_s is None else ASKED_ANEW
+
         def sign_in(session: Session) -> str:
             now = context.now()
             row = account_of(session, claims, provider.settings, now)
-            return open_for(session, row, now, "oidc-sign-in", address_of(request), method="oidc")
+            return open_for(session, row, now, "oidc-sign-in", address_of(request), method=method)
 
         cookie = await context.write(sign_in)
     except PaycallError as error:
@@ -92,7 +110,7 @@ async def oidc_return(
     return response
 
 
-def _kept(session: Session, context: Context, token: bytes) -> dict[str, str]:
+def _kept(session: Session, context: Context, token: bytes) -> dict[str, Any]:
     row = finish(session, _PURPOSE, token, context.now())
     return dict(json.loads(context.sealer.open(row.sealed or "", row.id)))
 

@@ -1,4 +1,4 @@
-"""Passkeys: set up and removed on the own account's page, and another way to sign in."""
+"""Passkeys: set up and removed on the own account's page, another way to sign in and to prove who asks."""
 
 from __future__ import annotations
 
@@ -10,25 +10,19 @@ from pydantic import Field, StringConstraints
 from paycall.domain.errors import PaycallError
 from paycall.panel.access import InContext, SignedIn
 from paycall.panel.rate_limit import RateLimit, TooManyError
-from paycall.panel.routes.account import check_password, own
 from paycall.panel.routes.calls import PROBLEMS
 from paycall.panel.routes.session import address_of, operator_view, place_of, set_cookie
-from paycall.panel.schemas import Answer, Password, Session, Text
+from paycall.panel.schemas import Answer, Proven, Session, Text
 from paycall.panel.schemas import Request as Body
 from paycall.panel.services import passkeys
 from paycall.panel.services.audit import note
+from paycall.panel.services.proof import own, prove
 from paycall.panel.services.sessions import principal_of
 from paycall.panel.services.signing_in import note_refusal, open_for
 from paycall.store.database import writing
 
 router = APIRouter(prefix="/api/v1", tags=["passkeys"], responses=PROBLEMS)
 CredentialId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,1400}$")]
-
-
-class BeginPasskey(Body):
-    """The password, once more, where the account has one."""
-
-    password: Password | None = None
 
 
 class Options(Answer):
@@ -51,9 +45,9 @@ class UsedPasskey(Body):
 
 
 @router.post("/account/passkeys/options", name="begin_passkey")
-def begin_passkey(body: BeginPasskey, request: Request, principal: SignedIn, context: InContext) -> Options:
+def begin_passkey(body: Proven, request: Request, principal: SignedIn, context: InContext) -> Options:
     """Begin to set a passkey up."""
-    check_password(context, principal, body.password)
+    prove(context, principal, body.proof, place_of(request), address_of(request))
     with writing(context.deps.database) as session:
         options = passkeys.begin_registration(
             session, own(session, principal), place_of(request), context.deps.site.name, context.now()
@@ -74,15 +68,25 @@ def add_passkey(body: NewPasskey, request: Request, principal: SignedIn, context
 
 @router.delete("/account/passkeys/{credential_id}", name="remove_passkey", status_code=204)
 def remove_passkey(
-    credential_id: CredentialId, request: Request, principal: SignedIn, context: InContext
+    credential_id: CredentialId, body: Proven, request: Request, principal: SignedIn, context: InContext
 ) -> Response:
     """Do without a passkey."""
+    prove(context, principal, body.proof, place_of(request), address_of(request))
     now = context.now()
     with writing(context.deps.database) as session:
         row = own(session, principal)
         passkeys.remove(session, row.id, credential_id)
         note(session, now, row.id, "passkey-remove", target=row.id, address=address_of(request))
     return Response(status_code=204)
+
+
+@router.post("/account/proof/options", name="begin_proof")
+def begin_proof(request: Request, principal: SignedIn, context: InContext) -> Options:
+    """Begin to prove with a passkey that it is you; what it answers is a request's ``proof.passkey``."""
+    with writing(context.deps.database) as session:
+        return Options(
+            options=passkeys.begin_proof(session, own(session, principal), place_of(request), context.now())
+        )
 
 
 @router.post("/session/passkey/options", name="begin_passkey_session")

@@ -77,7 +77,7 @@ def add_operator(body: AddOperator, request: Request, principal: SignedIn, conte
     now = context.now()
     with writing(context.deps.database) as session:
         try:
-            operator_id, _ = accounts.add_operator(
+            operator_id = accounts.add_operator(
                 session,
                 body.name,
                 body.role,

@@ -1,7 +1,8 @@
 """People who may sign in: names, passwords, lock-out.
 
 Rules (PCI DSS 8.3): at least 12 characters with letters and digits, none of the last four, locked for 30 minutes
-after 10 wrong tries. Whether a name exists is not told: not by words and not by time.
+after 10 wrong tries. Whether a name exists is not told: not by words and not by time. A password is hashed and
+compared before a transaction begins, never inside one: it is slow on purpose, and everybody else would wait.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 
@@ -18,7 +19,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from paycall.domain.errors import InputError, NotAllowedError, NotFoundError
+from paycall.domain.errors import InputError, NotAllowedError, NotFoundError, StateError
 from paycall.domain.ids import new_id
 from paycall.panel.roles import Role
 from paycall.panel.services.audit import PANEL, note
@@ -73,6 +74,33 @@ def check_password_rules(password: str) -> None:
         raise WeakPasswordError
 
 
+@dataclass(frozen=True)
+class HashedPassword:
+    """A password as it is kept, and the former ones that it is none of."""
+
+    value: str = field(repr=False)
+    former: tuple[str, ...] = field(repr=False)
+
+
+def hash_password(password: str, former: tuple[str, ...] = ()) -> HashedPassword:
+    """Make a password ready for ``set_password``. Slow on purpose: never inside a transaction.
+
+    Raises
+    ------
+    WeakPasswordError
+        If it breaks the rules or is one of the former.
+    """
+    check_password_rules(password)
+    if any(_matches(old, password) for old in former):
+        raise WeakPasswordError
+    return HashedPassword(_HASHER.hash(password), former)
+
+
+def former_passwords(row: OperatorRow) -> tuple[str, ...]:
+    """The hashes of the account's last four passwords, the present one among them."""
+    return tuple(old for old in (row.password_hash, *row.old_password_hashes) if old)[:_REMEMBERED]
+
+
 def new_password() -> str:
     """A password to hand out once: 20 characters in four groups."""
     groups = ["".join(secrets.choice(_WORDS) for _ in range(4)) for _ in range(3)]
@@ -85,13 +113,13 @@ def add_operator(
     role: Role,
     now: datetime,
     *,
-    password: str | None = None,
+    password: HashedPassword | None = None,
     display_name: str = "",
     language: str = "en",
     agent_uri: str = "",
     must_change_password: bool = True,
-) -> tuple[str, str]:
-    """Make an account; gives its id and its first password.
+) -> str:
+    """Make an account; gives its id. Without a password nobody signs in with one.
 
     Raises
     ------
@@ -105,14 +133,12 @@ def add_operator(
         raise InputError("the letters of a name are of one alphabet")  # or it could look like another's
     if by_name(session, plain) is not None:
         raise InputError("this name is taken")
-    first = password or new_password()
-    check_password_rules(first)
     row = OperatorRow(
         id=new_id("oper"),
         name=plain,
         display_name=display_name.strip() or name.strip(),
         role=role.value,
-        password_hash=_HASHER.hash(first),
+        password_hash=password.value if password else None,
         totp_last_step=0,
         old_password_hashes=[],
         must_change_password=must_change_password,
@@ -125,7 +151,7 @@ def add_operator(
     )
     session.add(row)
     session.flush()
-    return row.id, first
+    return row.id
 
 
 def invite(session: Session, row: OperatorRow, now: datetime) -> str:
@@ -155,7 +181,7 @@ def invited(session: Session, token: str, now: datetime) -> OperatorRow:
     return row
 
 
-def accept_invitation(session: Session, token: str, password: str, now: datetime) -> OperatorRow:
+def accept_invitation(session: Session, token: str, password: HashedPassword, now: datetime) -> OperatorRow:
     """Set the first password; the link is used up."""
     row = invited(session, token, now)
     set_password(session, row, password, must_change=False)
@@ -196,20 +222,19 @@ def count_operators(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(OperatorRow)) or 0
 
 
-def set_password(session: Session, row: OperatorRow, password: str, *, must_change: bool) -> None:
-    """Give an account another password; every other session of it ends.
+def set_password(session: Session, row: OperatorRow, password: HashedPassword, *, must_change: bool) -> None:
+    """Give an account another password; every session of it ends.
 
     Raises
     ------
-    WeakPasswordError
-        If it breaks the rules or is one of the last four.
+    StateError
+        If the password was changed since this one was compared with the former ones.
     """
-    check_password_rules(password)
-    former = [old for old in (row.password_hash, *row.old_password_hashes) if old][:_REMEMBERED]
-    if any(_matches(old, password) for old in former):
-        raise WeakPasswordError
-    row.old_password_hashes = former
-    row.password_hash = _HASHER.hash(password)
+    former = former_passwords(row)
+    if former != password.former:
+        raise StateError("the password was changed meanwhile")
+    row.old_password_hashes = [*former]
+    row.password_hash = password.value
     row.must_change_password = must_change
     row.failed_tries = 0
     row.locked_until = None
@@ -241,7 +266,12 @@ def known(session: Session, name: str) -> Known:
     row = by_name(session, name)
     if row is None or row.password_hash is None:
         return Known(None, _nobody())
-    return Known(row.id, row.password_hash)
+    return known_as(row)
+
+
+def known_as(row: OperatorRow) -> Known:
+    """What is needed to check the password of this account; no password fits one without."""
+    return Known(row.id, row.password_hash or "")
 
 
 def password_is_right(account: Known, password: str) -> bool:

@@ -87,8 +87,8 @@ class OidcProvider:
         self._keys: dict[str, Any] = {}
         self._document_at_s = self._keys_at_s = -_KEEP_S
 
-    async def begin(self, redirect_uri: str, now_s: float) -> Begun:
-        """Where to send the browser."""
+    async def begin(self, redirect_uri: str, now_s: float, *, ask_anew: bool = False) -> Begun:
+        """Where to send the browser. ``ask_anew``: the provider asks the person, whoever is signed in there."""
         document = await self._discover(now_s)
         state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
@@ -102,6 +102,7 @@ class OidcProvider:
                 "nonce": nonce,
                 "code_challenge": challenge,
                 "code_challenge_method": "S256",
+                **({"prompt": "login", "max_age": "0"} if ask_anew else {}),
             }
         )
         endpoint = str(document["authorization_endpoint"])
@@ -210,6 +211,12 @@ class OidcProvider:
         return found
 
 
+def was_asked_anew(claims: dict[str, Any], began_at_s: float) -> bool:
+    """Whether the provider says that the person signed in there since ``began_at_s`` (Unix time)."""
+    at_s = claims.get("auth_time")
+    return isinstance(at_s, int | float) and at_s >= began_at_s - _LEEWAY_S
+
+
 def account_of(
     session: Session, claims: dict[str, Any], settings: OidcSettings, now: datetime
 ) -> OperatorRow:
@@ -244,14 +251,12 @@ def account_of(
 
 def _make(session: Session, name: str, role: Role, display_name: str, now: datetime) -> OperatorRow:
     try:
-        operator_id, _ = add_operator(
+        operator_id = add_operator(  # without a password: the provider alone says who it is
             session, name, role, now, display_name=display_name, must_change_password=False
         )
     except InputError:
         raise NoAccountError from None
-    row = session.get_one(OperatorRow, operator_id)
-    row.password_hash = None  # the provider alone says who it is
-    return row
+    return session.get_one(OperatorRow, operator_id)
 
 
 def _role(claims: dict[str, Any], settings: OidcSettings) -> Role | None:

@@ -1,4 +1,5 @@
-"""Passkeys (WebAuthn level 2, https://www.w3.org/TR/webauthn-2/): registering one, signing in with one.
+"""Passkeys (WebAuthn level 2, https://www.w3.org/TR/webauthn-2/): registering one, signing in
+with one, proving that its owner is there.
 
 Rules: the authenticator has to verify its user (a finger, a face, a PIN), so that a passkey is two factors in one:
 what one has, and what one is or knows. A challenge is good once. The credential says whose it is: no name is asked
@@ -36,7 +37,7 @@ from paycall.panel.services.accounts import LockedError, SignInError, is_locked
 from paycall.panel.services.sign_in_steps import StepOverError, begin, finish
 from paycall.store.tables import OperatorRow, PasskeyRow
 
-_REGISTER, _SIGN_IN = "passkey-register", "passkey-sign-in"
+_REGISTER, _SIGN_IN, _PROOF = "passkey-register", "passkey-sign-in", "passkey-proof"
 _MOST = 10
 # What the library raises on a credential that is not one: its own errors, and those of the parsers beneath.
 _NOT_ONE = (WebAuthnException, ValueError, TypeError, KeyError, AttributeError)
@@ -143,6 +144,44 @@ def recognise(session: Session, credential: dict[str, Any], where: Where, now: d
     """
     challenge = _challenge(credential)
     finish(session, _SIGN_IN, challenge, now)
+    return _verified(session, credential, challenge, where, now)
+
+
+def begin_proof(session: Session, row: OperatorRow, where: Where, now: datetime) -> dict[str, Any]:
+    """What the browser is to ask one of this account's passkeys with, to prove that its owner is there."""
+    options = generate_authentication_options(
+        rp_id=where.rp_id,
+        allow_credentials=[
+            PublicKeyCredentialDescriptor(id=base64url_to_bytes(passkey.id))
+            for passkey in of_operator(session, row.id)
+        ],
+        user_verification=UserVerificationRequirement.REQUIRED,
+    )
+    begin(session, _PROOF, options.challenge, now, operator_id=row.id)
+    return dict(json.loads(options_to_json(options)))
+
+
+def prove(
+    session: Session, row: OperatorRow, credential: dict[str, Any], where: Where, now: datetime
+) -> None:
+    """Raise unless a passkey of this account's answered what was asked of its owner.
+
+    Raises
+    ------
+    SignInError, LockedError, StepOverError, PasskeyError
+        If it did not.
+    """
+    challenge = _challenge(credential)
+    if finish(session, _PROOF, challenge, now).operator_id != row.id:
+        raise StepOverError
+    if _verified(session, credential, challenge, where, now).id != row.id:
+        raise SignInError
+
+
+def _verified(
+    session: Session, credential: dict[str, Any], challenge: bytes, where: Where, now: datetime
+) -> OperatorRow:
+    """Whose passkey signed the challenge."""
     passkey = session.get(PasskeyRow, str(credential.get("id", ""))[:1400], with_for_update=True)
     row = session.get(OperatorRow, passkey.operator_id) if passkey else None
     if passkey is None or row is None:

@@ -19,6 +19,8 @@ from paycall.panel.services.records import AFTER_CALL, IN_THE_MIDDLE
 from paycall.store.tables import CallRow, OperatorRow, PaymentRow, SessionRow
 
 COOKIE = "paycall_session"
+# A session's method where the identity provider had to ask the person anew, whoever was signed in there.
+ASKED_ANEW = "oidc-asked"
 _LONGEST = timedelta(hours=12)
 # The time of the last request is written at most this often.
 _TOUCH_EVERY = timedelta(seconds=20)

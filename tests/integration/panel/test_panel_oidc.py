@@ -31,7 +31,7 @@ def provider() -> Iterator[OidcProvider]:
 def start(tmp_path: Path, provider: OidcProvider) -> Iterator[Start]:
     """Start a panel that knows the provider."""
     running: list[PanelServer] = []
-    provider.lie = ""
+    provider.lie, provider.seen_s_ago = "", 0
     provider.claims = {"sub": "person-1", "preferred_username": "anna"}
 
     def begin(**more: Any) -> PanelServer:
@@ -97,6 +97,30 @@ def test_a_lie_signs_nobody_in(start: Start, provider: OidcProvider, visit: Visi
     assert _who(client) is None
     provider.lie = ""
     assert visit(server)[1].status_code == 200, "only the lie was in the way"
+
+
+def test_who_is_asked_anew_has_proved_it_and_a_silent_sign_in_has_not(
+    start: Start, provider: OidcProvider, visit: Visit
+) -> None:
+    server = start(create_accounts=True)
+    provider.claims = {"sub": "2", "preferred_username": "oksana"}
+    client, _ = visit(server)
+
+    def may_add_a_passkey() -> bool:
+        answer = client.post("/api/v1/account/passkeys/options", json={})
+        assert answer.status_code == 200 or answer.json()["code"] == "proof-needed"
+        return answer.status_code == 200
+
+    assert not may_add_a_passkey()
+    assert "/sign-in/oidc?again=true" in client.get("/account").text
+    provider.seen_s_ago = 3600  # it was in no mood to ask
+    assert client.get("/sign-in/oidc?again=true&next=/account").status_code == 403
+    assert not may_add_a_passkey()
+    provider.seen_s_ago = 0
+    assert client.get("/sign-in/oidc?again=true&next=/account").url.path == "/account"
+    assert may_add_a_passkey()
+    server.world.clock.advance(minutes=6)
+    assert not may_add_a_passkey()
 
 
 def test_only_the_browser_that_began_may_end_it_and_only_once(start: Start, visit: Visit) -> None:

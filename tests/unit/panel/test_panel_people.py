@@ -21,6 +21,7 @@ from tests.fakes.panel_world import PASSWORD, PanelWorld
 
 Run = Callable[..., None]
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+PROOF = {"proof": {"password": PASSWORD}}
 OTHER_SECRET = "KRSXG5CTMVRXEZLUKRSXG5CTMVRXEZLU"
 
 
@@ -92,11 +93,13 @@ def test_one_time_codes_are_asked_for_and_good_once(run: Run) -> None:
     async def scenario(world: PanelWorld) -> None:
         anna = await world.signed_in("anna")
         totp = pyotp.TOTP(SECRET)
-        wrong = await anna.put("/api/v1/account/second-factor", json={"secret": SECRET, "code": "000000"})
+        wrong = await anna.put(
+            "/api/v1/account/second-factor", json={"secret": SECRET, "code": "000000", **PROOF}
+        )
         assert (wrong.status_code, wrong.json()["code"]) == (422, "wrong-code")
         code = totp.at(world.clock.now())
         assert (
-            await anna.put("/api/v1/account/second-factor", json={"secret": SECRET, "code": code})
+            await anna.put("/api/v1/account/second-factor", json={"secret": SECRET, "code": code, **PROOF})
         ).status_code == 204
         with reading(world.database) as session:
             assert SECRET not in str(session.query(OperatorRow).one().totp_sealed)
@@ -112,10 +115,10 @@ def test_one_time_codes_are_asked_for_and_good_once(run: Run) -> None:
         fresh = totp.at(world.clock.now())
         assert (await sign_in(code=fresh))[0] == 200
         assert await sign_in(code=fresh) == (403, "sign-in-failed"), "a replayed code"
-        # Who finds the screen unlocked does not put another phone in the place of hers: that takes the password.
-        other = {"secret": OTHER_SECRET, "code": pyotp.TOTP(OTHER_SECRET).at(world.clock.now())}
+        # Another phone takes the place of hers in two steps, each with a proof.
+        other = {"secret": OTHER_SECRET, "code": pyotp.TOTP(OTHER_SECRET).at(world.clock.now()), **PROOF}
         assert (await anna.put("/api/v1/account/second-factor", json=other)).status_code == 409
-        removed = await anna.request("DELETE", "/api/v1/account/second-factor", json={"password": PASSWORD})
+        removed = await anna.request("DELETE", "/api/v1/account/second-factor", json=PROOF)
         assert removed.status_code == 204
         assert (await anna.put("/api/v1/account/second-factor", json=other)).status_code == 204
 
@@ -130,7 +133,7 @@ def test_a_site_can_ask_everybody_for_a_second_factor(run: Run) -> None:
         page = await anna.get("/", headers={"accept": "text/html"})
         assert (page.status_code, page.headers["location"]) == (303, "/account")
         code = pyotp.TOTP(SECRET).at(world.clock.now())
-        await anna.put("/api/v1/account/second-factor", json={"secret": SECRET, "code": code})
+        await anna.put("/api/v1/account/second-factor", json={"secret": SECRET, "code": code, **PROOF})
         assert (await anna.get("/api/v1/calls")).status_code == 200
 
     run(scenario, require_second_factor=True)
@@ -139,9 +142,9 @@ def test_a_site_can_ask_everybody_for_a_second_factor(run: Run) -> None:
 def test_changing_the_password_signs_everybody_else_out(run: Run) -> None:
     async def scenario(world: PanelWorld) -> None:
         here, elsewhere = await world.signed_in("anna"), await world.signed_in("anna")
-        body = {"current": "wrong", "new": "another-long-password-2"}
+        body = {"proof": {"password": "wrong"}, "new": "another-long-password-2"}
         assert (await here.post("/api/v1/account/password", json=body)).status_code == 403
-        body["current"] = PASSWORD
+        body |= PROOF
         assert (await here.post("/api/v1/account/password", json=body)).status_code == 204
         assert (await here.get("/api/v1/session")).status_code == 200
         assert (await elsewhere.get("/api/v1/session")).status_code == 401

@@ -9,7 +9,13 @@ import pyotp
 import pytest
 from sqlalchemy import select
 
-from paycall.panel.services.accounts import WeakPasswordError, check_password_rules, set_password
+from paycall.panel.services.accounts import (
+    WeakPasswordError,
+    check_password_rules,
+    former_passwords,
+    hash_password,
+    set_password,
+)
 from paycall.store.database import writing
 from paycall.store.tables import AUDIT, OperatorRow, SessionRow
 from tests.fakes.panel_world import APPROVED, NO_ANSWER, PASSWORD, PanelWorld, charge, new_payment, until
@@ -218,12 +224,16 @@ def test_passwords_follow_the_rules_and_the_last_four_are_refused(run: Run) -> N
     async def scenario(world: PanelWorld) -> None:
         with writing(world.database) as session:
             row = session.query(OperatorRow).one()
+
+            def change(password: str) -> None:
+                set_password(session, row, hash_password(password, former_passwords(row)), must_change=False)
+
             for number in range(3):
-                set_password(session, row, f"another-password-{number}", must_change=False)
+                change(f"another-password-{number}")
             for old in (PASSWORD, "another-password-2"):
                 with pytest.raises(WeakPasswordError):
-                    set_password(session, row, old, must_change=False)
-            set_password(session, row, "another-password-3", must_change=False)
-            set_password(session, row, PASSWORD, must_change=False)
+                    change(old)
+            change("another-password-3")
+            change(PASSWORD)
 
     run(scenario)

@@ -1,6 +1,7 @@
 // Forms that speak to the API, dialogs that ask first, keys that press buttons.
 
 import { call, wordsFor } from "./api.js";
+import { prove } from "./proof.js";
 import { until } from "./timers.js";
 
 function showError(form, text) {
@@ -92,6 +93,10 @@ async function send(form) {
   buttons.forEach((button) => { button.disabled = true; });
   showError(form, "");
   try {
+    if (form.hasAttribute("data-proof")) {
+      body.proof = await prove();
+      if (body.proof === null) return;
+    }
     await answered(form, await call(form.dataset.api, form.action, body, headers));
   } catch (problem) {
     if (problem.code === "possible-duplicate" && form.dataset.duplicate) {

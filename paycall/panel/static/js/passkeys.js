@@ -1,36 +1,19 @@
 // Passkeys: set one up on the account's page, sign in with one. The browser and the panel do the cryptography.
 
 import { call, Problem, wordsFor } from "./api.js";
-
-// Browsers know no passkeys for bare addresses, nor where the connection is open to others.
-const possible = window.isSecureContext && "parseCreationOptionsFromJSON" in (window.PublicKeyCredential ?? {}) &&
-  !/^[\d.]+$|:/.test(location.hostname.replace(/^\[|\]$/g, ""));
-
-async function answer(work) {
-  try {
-    return (await work).toJSON();
-  } catch {
-    throw new Problem("passkey-refused", 0);
-  }
-}
-
-async function optionsFrom(url, body) {
-  return (await (await call("POST", url, body)).json()).options;
-}
+import { prove } from "./proof.js";
+import { create, get, possible } from "./webauthn.js";
 
 async function setUp(form) {
-  const data = new FormData(form);
-  const options = await optionsFrom("/api/v1/account/passkeys/options", { password: data.get("password") });
-  const publicKey = PublicKeyCredential.parseCreationOptionsFromJSON(options);
-  const credential = await answer(navigator.credentials.create({ publicKey }));
-  await call("POST", "/api/v1/account/passkeys", { credential, name: data.get("name") });
+  const proof = await prove();
+  if (proof === null) return;
+  const credential = await create("/api/v1/account/passkeys/options", { proof });
+  await call("POST", "/api/v1/account/passkeys", { credential, name: new FormData(form).get("name") });
   location.reload();
 }
 
 async function signIn(form) {
-  const options = await optionsFrom("/api/v1/session/passkey/options");
-  const publicKey = PublicKeyCredential.parseRequestOptionsFromJSON(options);
-  const credential = await answer(navigator.credentials.get({ publicKey }));
+  const credential = await get("/api/v1/session/passkey/options");
   await call("POST", "/api/v1/session/passkey", { credential });
   location.assign(form.dataset.next);
 }
