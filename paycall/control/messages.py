@@ -48,8 +48,8 @@ class Message(BaseModel):
 # ---- events: cell or node -> panel ---------------------------------------------------------------------
 
 
-# off: the call is not recorded; paused: silence is.
-Recording = Literal["off", "on", "paused"]
+# off: the call is not recorded; paused: silence is; failed: it was recorded, and cannot be any more.
+Recording = Literal["off", "on", "paused", "failed"]
 
 
 class CallSnapshot(Message):
@@ -152,7 +152,7 @@ class MaskChanged(Message):
 
 
 class RecordingChanged(Message):
-    """The call is recorded from now on, or paused."""
+    """The call is recorded from now on, or paused; or nothing more can be written."""
 
     type: Literal["call.recording"] = "call.recording"
     call_id: Id

@@ -6,6 +6,7 @@ until after it; where an operator has paused it, until they go on. Everything ru
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from paycall.control.messages import Recording
@@ -46,19 +47,25 @@ class LineRecording:
         self._recording: CallRecording | None = None
         self._paused = False
         self._capturing = False
+        self._failed = False
 
     @property
     def state(self) -> Recording:
         """Whether the call is recorded now."""
         if self._recording is None:
             return "off"
+        if self._failed:
+            return "failed"
         return "paused" if self._paused else "on"
 
-    def begin(self, call_id: str) -> bool:
-        """Both sides talk: record, and say so to the caller. Whether the recording began now."""
+    def begin(self, call_id: str, on_failed: Callable[[], None]) -> bool:
+        """Both sides talk: record, and say so to the caller. Whether the recording began now.
+
+        ``on_failed`` is called from the recorder's thread if nothing more can be written.
+        """
         if self._recorder is None or self._recording is not None:
             return False
-        self._recording = self._recorder.begin(call_id)
+        self._recording = self._recorder.begin(call_id, on_failed)
         ports = RecordPorts(RecordPort(self._recording.heard.add), RecordPort(self._recording.said.add))
         self._audio.record(ports)
         self._recording.start()
@@ -80,12 +87,17 @@ class LineRecording:
         Raises
         ------
         StateError
-            If the call is not recorded.
+            If the call is not recorded, or not any more.
         """
-        if self._recording is None:
+        if self._recording is None or self._failed:
             raise StateError("the call is not recorded")
         self._paused = paused
         self._mute()
+
+    def fail(self) -> bool:
+        """Nothing more can be written; whether the call goes on, so that somebody has to know."""
+        self._failed = True
+        return self._recording is not None
 
     def _mute(self) -> None:
         if self._recording is not None:

@@ -92,7 +92,7 @@ class MaskedLine:
 
     def connected(self) -> None:
         """Both sides talk."""
-        if self._recording.begin(self._call_id):
+        if self._recording.begin(self._call_id, partial(self._endpoint.post, self._recording_failed)):
             self._recording_changed()
 
     @property
@@ -243,6 +243,10 @@ class MaskedLine:
         if not masked:
             self._recording.capturing(False)
         self._owner.emit(messages.MaskChanged(call_id=self._call_id, masked=masked))
+
+    def _recording_failed(self) -> None:
+        if self._recording.fail():
+            self._recording_changed()
 
     def _recording_changed(self) -> None:
         self._owner.emit(messages.RecordingChanged(call_id=self._call_id, recording=self.recording))

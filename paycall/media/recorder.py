@@ -46,11 +46,17 @@ class Side:
         """The recording begins now."""
         self._began_s = self._now()
 
+    def stop(self) -> None:
+        """Nobody takes what comes any more."""
+        self._began_s = None
+        self._blocks.clear()
+
     def add(self, block: Pcm) -> None:
         """The next block. From PJSIP's clock thread."""
-        if self._began_s is None:
+        began_s = self._began_s  # the recorder's thread may stop it meanwhile
+        if began_s is None:
             return
-        due = round((self._now() - self._began_s) * RATE_HZ)
+        due = round((self._now() - began_s) * RATE_HZ)
         missing = due - self._samples - block.size
         if missing > _SLIP_S * RATE_HZ:
             self._put(np.zeros(missing, dtype=np.int16))
@@ -67,10 +73,16 @@ class Side:
 
 
 class CallRecording:
-    """One call's: what its operator said and heard."""
+    """One call's: what its operator said and heard. ``on_failed`` is called if it ends before its call does."""
 
-    def __init__(self, call_id: str, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        call_id: str,
+        now: Callable[[], float] = time.monotonic,
+        on_failed: Callable[[], None] = lambda: None,
+    ) -> None:
         self.call_id = call_id
+        self._on_failed = on_failed
         self.said = Side(now)
         self.heard = Side(now)
         self.ended = False
@@ -80,6 +92,13 @@ class CallRecording:
         """The ports are connected."""
         self.said.start()
         self.heard.start()
+
+    def fail(self) -> None:
+        """Nothing more can be written. Whoever was told that the call is recorded is told that it is not."""
+        self.said.stop()
+        self.heard.stop()
+        if not self.ended:
+            self._on_failed()
 
     def mute(self, muted: bool) -> None:
         """Record silence from now on, or sound again."""
@@ -112,11 +131,11 @@ class Recorder:
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
-    def begin(self, call_id: str) -> CallRecording:
-        """A call is to be recorded. From the SIP thread."""
+    def begin(self, call_id: str, on_failed: Callable[[], None] = lambda: None) -> CallRecording:
+        """A call is to be recorded. From the SIP thread; ``on_failed`` is called from the recorder's."""
         if not self._thread.is_alive():
             self._thread.start()
-        recording = CallRecording(call_id)
+        recording = CallRecording(call_id, on_failed=on_failed)
         self._new.append(recording)
         self._wake.set()
         return recording
@@ -184,3 +203,4 @@ class Recorder:
                     file.close()
                 except OSError:
                     log.warning("recording_not_closed", call_id=recording.call_id)
+            recording.fail()

@@ -278,8 +278,8 @@ class Call(Answer):
     called: str
     agent_uri: str
     masked: bool
-    recording: Literal["off", "on", "paused"] = Field(
-        description="off: it is not recorded; paused: silence is"
+    recording: Literal["off", "on", "paused", "failed"] = Field(
+        description="off: it is not recorded; paused: silence is; failed: nothing more can be written"
     )
     alarm: str | None
     agent_leg_keys: int = Field(

@@ -262,6 +262,7 @@ AUDIT_ACTIONS: dict[str, str] = {
     "call-dialled": N_("Call dialled from the panel"),
     "recording-paused": N_("Recording paused"),
     "recording-resumed": N_("Recording resumed"),
+    "recording-failed": N_("Recording failed in mid-call"),
     "recording-exported": N_("Recording exported"),
     "recording-deleted": N_("Recording deleted"),
     "recording-expired": N_("Recording deleted after its time"),

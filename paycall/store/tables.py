@@ -144,7 +144,7 @@ class CallRow(Base):
     test_call_id: Mapped[str | None]
     operator_id: Mapped[str | None] = mapped_column(ForeignKey("operators.id"), index=True)
     alarm: Mapped[str | None]
-    # off (it is not recorded), on, or paused (silence is).
+    # off (it is not recorded), on, paused (silence is), or failed (nothing more could be written).
     recording: Mapped[str] = mapped_column(String(8), default="off")
     agent_leg_keys: Mapped[int] = mapped_column(default=0)
     started_at: Mapped[datetime] = mapped_column(index=True)

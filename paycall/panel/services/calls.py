@@ -168,10 +168,13 @@ class CallService:
         await self._changed(event.call_id, "masked", event.masked, "call.mask")
 
     async def recording_changed(self, event: m.RecordingChanged) -> None:
-        """The call is recorded from now on, or paused."""
-        await self._changed(event.call_id, "recording", event.recording, "call.recording")
+        """The call is recorded from now on, or paused; or cannot be recorded any more."""
+        failed = "recording-failed" if event.recording == "failed" else ""
+        await self._changed(event.call_id, "recording", event.recording, "call.recording", audited=failed)
 
-    async def _changed(self, call_id: str, column: str, value: object, name: str) -> None:
+    async def _changed(
+        self, call_id: str, column: str, value: object, name: str, *, audited: str = ""
+    ) -> None:
         """Put down what is so from now on, and tell of it, if it is news of a call that goes on."""
 
         def record(session: Session) -> bool:
@@ -179,6 +182,8 @@ class CallService:
             if row is None or row.state == CallState.ENDED.value or getattr(row, column) == value:
                 return False
             setattr(row, column, value)
+            if audited:
+                note(session, self._context.now(), PANEL, audited, target=call_id)
             return True
 
         if await self._context.write(record):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
 import wave
 from pathlib import Path
 
@@ -200,9 +201,13 @@ def test_a_folder_that_cannot_be_written_ends_nothing_but_the_recording(
     (tmp_path / "taken").write_text("a file where the folder should be")
     counts = Counts()
     recorder = Recorder(tmp_path / "taken", KEY.public_key(), counts)
-    recording = recorder.begin(new_id("call"))
+    failed = threading.Event()
+    recording = recorder.begin(new_id("call"), failed.set)
     recording.start()
     recording.said.add(np.zeros(800, np.int16))
+    assert failed.wait(10), "whoever was told that it is recorded is told that it is not"
+    recording.said.add(np.zeros(800, np.int16))
+    assert recording.take(all_of_it=True) == b"", "nothing is kept that nobody takes"
     recorder.end(recording)
     recorder.stop()
     assert counts.all() == {"recording_failures": 1}

@@ -94,7 +94,7 @@ async def _pages(world: PanelWorld, language: str) -> dict[str, str]:
     await boss.put(
         f"/api/v1/calls/{call_id}/customer", json={"name": "Kovács Béla", "note": "prefers mornings"}
     )
-    for recording in ("on", "paused"):
+    for recording in ("on", "paused", "failed"):
         await world.cell.record(call_id, recording)
         await look(f"recording {recording}", f"/?call={call_id}")
     await new_payment(boss, call_id, reference="INV-1", description="Two tickets")

@@ -439,9 +439,13 @@ def test_a_recording_is_paused_by_whoever_has_the_call_and_that_is_audited(run: 
             assert answer.status_code == 202
             call = (await anna.get(f"/api/v1/calls/{call_id}")).json()
             assert call["recording"] == world.cell.calls[call_id].recording == ("paused" if paused else "on")
+        await world.cell.record(call_id, "failed")
+        page = (await anna.get(f"/fragments/board?call={call_id}")).text
+        assert "Not recorded any more" in page and "The recording has stopped" in page
+        assert "pause-recording" not in page
         with reading(world.database) as session:
             rows = session.execute(select(AUDIT.table.c.action, AUDIT.table.c.subject)).all()
-        told = [tuple(row) for row in rows if row.subject == call_id]
-        assert told == [("recording-paused", call_id), ("recording-resumed", call_id)]
+        told = [row.action for row in rows if row.subject == call_id]
+        assert told == ["recording-paused", "recording-resumed", "recording-failed"]
 
     run(scenario)
