@@ -64,13 +64,15 @@ class Search:
     """What the vault is doing to find out an unknown outcome.
 
     ``rounds`` were made so far, the next is in ``next_in_s``. It ``asks_again`` while the very same request may be
-    sent once more, else it only looks the attempt up; ``reversing`` once it was decided to undo it.
+    sent once more, else it only looks the attempt up; ``reversing`` once it was decided to undo it. What is not found
+    out in ``people_in_s`` waits for people.
     """
 
     rounds: int
     asks_again: bool
     reversing: bool
     next_in_s: float
+    people_in_s: float | None = None
 
 
 @dataclass(frozen=True)

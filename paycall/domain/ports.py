@@ -135,6 +135,9 @@ class PaymentVault(Protocol):
     async def abandon(self, attempt_id: str) -> AuthorizationResult | None:
         """The same; None makes sure of it: an attempt that the vault does not know is never sent from then on."""
 
+    async def enquire(self, attempt_id: str) -> AuthorizationResult | None:
+        """The same as ``attempt``, after the acquirer was asked what it has. Nothing is sent that could charge."""
+
     async def settle(self, operation_id: str, attempt_id: str, money: Money) -> OperationResult:
         """Take the reserved amount."""
 

@@ -134,6 +134,15 @@ class HttpPaymentVault:
         except NotFoundError:
             return None
 
+    async def enquire(self, attempt_id: str) -> AuthorizationResult | None:
+        """What the vault knows of an attempt after it has asked the acquirer."""
+        try:
+            return _result(
+                await self._ask("POST", f"/v1/authorizations/{attempt_id}/enquire", None, _PATIENT_S)
+            )
+        except NotFoundError:
+            return None
+
     async def settle(self, operation_id: str, attempt_id: str, money: Money) -> OperationResult:
         """Take the reserved amount."""
         return await self._operate("settle", operation_id, attempt_id, money)

@@ -50,7 +50,7 @@ from paycall.vault.attempts import (
 from paycall.vault.authorizer import Authorizer
 from paycall.vault.codes import SecurityCodes
 from paycall.vault.operations import Operations
-from paycall.vault.reviews import needs_review
+from paycall.vault.reviews import UNKNOWN_S, needs_review
 from paycall.vault.store import Store
 from paycall.vault.tokenizer import Actor, Tokenizer
 
@@ -120,14 +120,15 @@ class Resolver:
             attempts = self._store.attempts_due(connection, now, _BATCH)
             return attempts, self._store.operations_due(connection, now, _BATCH)
 
-    def _start(self, key: str, acquirer: str, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, key: str, acquirer: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
         if key in self._busy or self._slots[acquirer] >= _AT_ONCE:
             work.close()
-            return
+            return None
         task = asyncio.create_task(work)
         self._busy[key] = task
         self._slots[acquirer] += 1
         task.add_done_callback(lambda done: self._finished(key, acquirer, done))
+        return task
 
     def _finished(self, key: str, acquirer: str, task: asyncio.Task[None]) -> None:
         self._busy.pop(key, None)
@@ -159,6 +160,38 @@ class Resolver:
             if after != known:
                 await asyncio.to_thread(authorizer.record, after, _WORKER)
 
+    async def enquire(self, attempt_id: str, authorizer: Authorizer) -> None:
+        """Look an attempt up now, because somebody waits for it.
+
+        It is an enquiry and no round of the search: nothing is sent again, and a reversal comes no sooner. An attempt
+        that is known, or being asked about at this moment, is left alone.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such attempt.
+        """
+        attempt = await asyncio.to_thread(authorizer.find, attempt_id)
+        if attempt.open and attempt_id not in authorizer.in_flight:
+            asking = self._start(attempt_id, attempt.acquirer, self._look_up(attempt_id, authorizer))
+            if asking is not None:
+                await asyncio.wait([asking])
+
+    async def _look_up(self, attempt_id: str, authorizer: Authorizer) -> None:
+        attempt = await asyncio.to_thread(
+            authorizer.find, attempt_id
+        )  # as it is, now that nobody else works on it
+        if self.search(attempt) is None:
+            return
+        try:
+            adapter = self._acquirers.named(attempt.acquirer)
+            found = await self._acquirers.ask(adapter.look_up(attempt.attempt_id, attempt.sent_at))
+        except AcquirerFault:
+            return
+        known = attempt if found is None or found.outcome is Outcome.UNKNOWN else answered(attempt, found)
+        if known != attempt:
+            await asyncio.to_thread(authorizer.record, known, _WORKER)
+
     def search(self, attempt: Attempt) -> Search | None:
         """What is being done to find out what became of the attempt; None if that is known."""
         if attempt.state not in ("sending", "unknown") or attempt.next_try_at is None:
@@ -171,6 +204,7 @@ class Resolver:
             asks_again=not reversing and traits is not None and self._resendable(attempt, now, traits),
             reversing=reversing,
             next_in_s=max(0.0, (datetime.fromisoformat(attempt.next_try_at) - now).total_seconds()),
+            people_in_s=max(0.0, UNKNOWN_S - (now - attempt.sent_at).total_seconds()),
         )
 
     def busy(self, subject: str) -> bool:

@@ -26,7 +26,7 @@ from paycall.vault.tokenizer import Actor
 
 _log = structlog.get_logger(__name__)
 # An acquirer that is away comes back within the hour, or people have to know.
-_UNKNOWN_S = 3600.0
+UNKNOWN_S = 3600.0
 # What was accepted is carried out within a day or two: captures in batches, refunds when the account has the money.
 _PENDING_S = 3 * 86_400.0
 Verdict = Literal["approved", "reversed", "done", "failed"]
@@ -38,9 +38,9 @@ def needs_review(what: Attempt | Operation, traits: Traits | None, now: datetime
         return False
     age_s = (now - what.sent_at).total_seconds()
     if isinstance(what, Operation):
-        return age_s > (_PENDING_S if what.state == "pending" else _UNKNOWN_S)
+        return age_s > (_PENDING_S if what.state == "pending" else UNKNOWN_S)
     hopeless = what.reversal == "due" and traits is not None and not traits.reverses
-    return hopeless or age_s > _UNKNOWN_S
+    return hopeless or age_s > UNKNOWN_S
 
 
 class Reviews:

@@ -152,6 +152,13 @@ async def abandon(
     return _known(await asyncio.to_thread(services.authorizer.abandon, attempt_id, actor), services)
 
 
+@router.post("/v1/authorizations/{attempt_id}/enquire")
+async def enquire(attempt_id: Identifier, services: ServicesDependency) -> dict[str, Any]:
+    """The same of an attempt, after the acquirer was asked what it has: nothing is sent that could charge."""
+    await services.resolver.enquire(attempt_id, services.authorizer)
+    return _known(await asyncio.to_thread(services.authorizer.find, attempt_id), services)
+
+
 @router.post("/v1/reviews/{subject}", status_code=204)
 async def close_by_hand(
     subject: Identifier, body: ReviewBody, services: ServicesDependency, actor: ActorDependency

@@ -214,3 +214,53 @@ def test_what_is_being_done_about_an_unknown_outcome_is_told(vault: VaultHarness
             ] is None
 
     asyncio.run(main())
+
+
+def test_an_enquiry_looks_up_and_neither_charges_nor_hastens_a_reversal(vault: VaultHarness) -> None:
+    vault.acquirer.script = ["lost-answer"]
+    vault.acquirer.trouble = {"look_up"}
+    vault.clock.ahead_s = 600
+
+    async def main() -> None:
+        async with vault.running() as client:
+            payment_id, token = await client.capture()
+            attempt_id = new_id("att")
+
+            async def enquire() -> dict[str, Any]:
+                answer = await client.panel.post(f"/v1/authorizations/{attempt_id}/enquire")
+                assert answer.status_code == 200
+                return dict(answer.json())
+
+            assert (await client.panel.post(f"/v1/authorizations/{attempt_id}/enquire")).status_code == 404
+            await client.authorize(payment_id, token, attempt_id)
+            vault.clock.ahead_s -= 600  # the search stands still: what is asked now is asked by us
+            while client.apps.services.resolver.busy(attempt_id):
+                await asyncio.sleep(0.01)
+            before = (await client.attempt(attempt_id))["search"]["rounds"]
+            vault.acquirer.calls.clear()
+            for _ in range(8):
+                told = await enquire()
+                assert told["outcome"] == "unknown" and told["search"]["rounds"] == before
+            assert vault.acquirer.calls == ["look_up"] * 8
+            vault.acquirer.trouble = set()
+            assert (await enquire())["outcome"] == "approved"
+            assert (await enquire())["outcome"] == "approved"
+            assert vault.acquirer.calls == ["look_up"] * 9, "what is known is not asked for"
+            assert [booking.reserved_minor for booking in vault.acquirer.ledger.values()] == [4200]
+
+    asyncio.run(main())
+
+
+def test_what_is_on_its_way_is_not_enquired_about(vault: VaultHarness) -> None:
+    async def main() -> None:
+        async with vault.running() as client:
+            payment_id, token = await client.capture()
+            attempt_id = new_id("att")
+            asking = await vault.hanging(client, payment_id, token, attempt_id)
+            answer = await client.panel.post(f"/v1/authorizations/{attempt_id}/enquire")
+            assert answer.json()["outcome"] == "unknown"
+            assert vault.acquirer.calls == ["authorize"]
+            vault.acquirer.release.set()
+            assert (await asking).json()["outcome"] == "approved"
+
+    asyncio.run(main())
