@@ -50,6 +50,7 @@ class Stack:
     operator: str = ""
     password: str = field(default="", repr=False)
     process: subprocess.Popen[bytes] | None = None
+    held: list[socket.socket] = field(default_factory=list, repr=False)
 
     @property
     def config(self) -> Path:
@@ -91,9 +92,12 @@ class Stack:
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
+        finally:
+            for name in self.held:
+                name.close()
 
 
-def start_stack(folder: Path, cells: int = 2, extra: str = "", sandbox: str = "") -> Stack:
+def start_stack(folder: Path, cells: int = 2, extra: str = "", sandbox: str = "", media: str = "") -> Stack:
     """Start everything and wait until it answers.
 
     Parameters
@@ -104,8 +108,8 @@ def start_stack(folder: Path, cells: int = 2, extra: str = "", sandbox: str = ""
         Media cells, two calls each.
     extra
         More lines of TOML: sections or, at the beginning, keys of ``[panel]``.
-    sandbox
-        More keys of ``[sandbox]``.
+    sandbox, media
+        More keys of ``[sandbox]`` and of ``[media]``.
 
     Raises
     ------
@@ -114,7 +118,8 @@ def start_stack(folder: Path, cells: int = 2, extra: str = "", sandbox: str = ""
     """
     folder.mkdir(parents=True, exist_ok=True)
     # All in one row: asked for one by one, the same port could be given twice.
-    ports = itertools.count(_free_ports(3 + cells + len(SERVE_PORTS)))
+    first_port, held = _take_ports(3 + cells + len(SERVE_PORTS))
+    ports = itertools.count(first_port)
     stack = Stack(
         folder=folder,
         panel_port=next(ports),
@@ -123,8 +128,9 @@ def start_stack(folder: Path, cells: int = 2, extra: str = "", sandbox: str = ""
         first_sip_port=min(next(ports) for _ in range(cells)),
         cells=cells,
         metrics_ports={name: next(ports) for name in SERVE_PORTS},
+        held=held,
     )
-    stack.config.write_text(_settings(stack, extra, sandbox), "utf-8")
+    stack.config.write_text(_settings(stack, extra, sandbox, media), "utf-8")
     output = (folder / "serve.out").open("wb")
     stack.process = subprocess.Popen(
         [sys.executable, "-m", "paycall", "serve", "--config", str(stack.config)],
@@ -155,10 +161,10 @@ def _await_start(process: subprocess.Popen[bytes], output: Path) -> None:
         time.sleep(0.05)
 
 
-def _settings(stack: Stack, extra: str, sandbox: str) -> str:
+def _settings(stack: Stack, extra: str, sandbox: str, media: str) -> str:
     # Below the ports that the system hands out, which SIP's is one of.
     kamailio = "" if "[kamailio]" in extra else "\n[kamailio]\nenabled = false\n"  # phones call the cells
-    rtp = random.randrange(22000, 32000 - stack.cells * RTP_PORTS_PER_CELL, 2)
+    rtp = random.randrange(26000, 32000 - stack.cells * RTP_PORTS_PER_CELL, 2)
     return f"""\
 [site]
 var = "{stack.var}"
@@ -173,6 +179,7 @@ cells = {stack.cells}
 first_sip_port = {stack.first_sip_port}
 first_rtp_port = {rtp}
 agent_uri = "sip:operator@{HOST}:{stack.agent_port}"
+{media}
 {kamailio}
 [panel]
 port = {stack.panel_port}
@@ -180,22 +187,28 @@ port = {stack.panel_port}
 """
 
 
-def _free_ports(count: int) -> int:
-    """The first of ``count`` ports in a row that are free now, for UDP and TCP.
+def _take_ports(count: int) -> tuple[int, list[socket.socket]]:
+    """The first of ``count`` ports in a row that are free now, for UDP and TCP, and what keeps others off them.
 
     Below the range that Linux takes the ports of outgoing connections from: one of those would be in the way later.
+    The stack's processes bind them only after a while. Until then another stack that starts beside this one knows
+    by an abstract name of each port (unix(7)) that it is taken; the names are gone when the sockets are closed.
     """
     for _ in range(200):
         first = random.randrange(10000, 12000 - count)
+        names = [socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(count)]
         kinds = (socket.SOCK_DGRAM, socket.SOCK_STREAM)
-        socks = [socket.socket(socket.AF_INET, kind) for _ in range(count) for kind in kinds]
+        probes = [socket.socket(socket.AF_INET, kind) for _ in range(count) for kind in kinds]
         try:
-            for index, sock in enumerate(socks):
-                sock.bind((HOST, first + index // 2))
-            return first
+            for index, name in enumerate(names):
+                name.bind(f"\0paycall-stack-{first + index}")
+            for index, probe in enumerate(probes):
+                probe.bind((HOST, first + index // 2))
+            return first, names
         except OSError:
-            continue
+            for name in names:
+                name.close()
         finally:
-            for sock in socks:
-                sock.close()
+            for probe in probes:
+                probe.close()
     raise StackFailedError

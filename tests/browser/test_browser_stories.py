@@ -66,7 +66,7 @@ def test_from_the_screen_pop_to_the_refund_while_a_supervisor_is_away(site: Site
         away.click(".call-item")
         expect(away.locator(STATE.format("settled"))).to_be_visible()
         expect(away.locator(".code")).to_have_text(there.locator(".code").inner_text())
-        until(lambda: away.evaluate("told") == there.evaluate("told"), 5, "same events")
+        until(lambda: away.evaluate("told") == there.evaluate("told"), what="same events")
         told = away.evaluate("told")
         assert len(told) > 60 and len(set(told)) == len(told)
     _refund(there)

@@ -261,7 +261,7 @@ class FakeCell:
 
     async def _asked(self, call: _Call) -> _Capture:
         """The call's capture, once a field is asked for: the command may just be under way."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(40):
             while call.capture is None or call.capture.collecting is None:
                 await asyncio.sleep(0.01)
         return call.capture

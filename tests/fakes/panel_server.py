@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 from collections.abc import Coroutine
 from pathlib import Path
@@ -13,6 +12,7 @@ import uvicorn
 
 from paycall.settings import PanelSettings
 from tests.fakes.panel_world import PanelWorld
+from tests.phones.rtp import free_port
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ class PanelServer:
         self._server: uvicorn.Server | None = None
         self._thread = threading.Thread(target=self._run, name="panel-server", daemon=True)
         self.world: PanelWorld
-        self.port = _free_port()
+        self.port = free_port()
 
     @property
     def url(self) -> str:
@@ -36,23 +36,23 @@ class PanelServer:
 
     def __enter__(self) -> PanelServer:
         self._thread.start()
-        assert self._ready.wait(20), "the panel did not start"
+        assert self._ready.wait(40), "the panel did not start"
         return self
 
     def __exit__(self, *_: object) -> None:
         assert self._loop is not None
-        asyncio.run_coroutine_threadsafe(self._stop_server(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._stop_server(), self._loop).result(40)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(40)
 
-    def do(self, work: Coroutine[Any, Any, T], seconds: float = 20) -> T:
+    def do(self, work: Coroutine[Any, Any, T], seconds: float = 40) -> T:
         """Run ``work`` on the panel's loop."""
         assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(seconds)
 
     def restart(self, down_s: float = 0.0) -> None:
         """Stop the panel, and start another one over the same database after a while."""
-        self.do(self._restart(down_s), 30 + down_s)
+        self.do(self._restart(down_s), 40 + down_s)
 
     async def _restart(self, down_s: float) -> None:
         await self._stop_server()
@@ -85,9 +85,3 @@ class PanelServer:
         self.world.app.state.close_streams()
         self._server.should_exit = True
         await self._serving
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -85,7 +85,7 @@ class VaultHarness:
         """An authorization that has reached the acquirer, which answers when ``acquirer.release`` is set."""
         self.acquirer.script = ["hang"]
         asking = asyncio.create_task(client.authorize(payment_id, token, attempt_id))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while not self.acquirer.calls:
                 await asyncio.sleep(0.01)
         return asking
@@ -147,7 +147,7 @@ class Client:
         return body
 
     async def until(
-        self, attempt_id: str, good: Callable[[dict[str, Any]], bool], limit_s: float = 8
+        self, attempt_id: str, good: Callable[[dict[str, Any]], bool], limit_s: float = 40
     ) -> dict[str, Any]:
         """Ask until the attempt is as wanted."""
         async with asyncio.timeout(limit_s):

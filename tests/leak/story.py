@@ -220,13 +220,13 @@ def _pay(seat: Desk, both: Phones) -> tuple[str, Left]:
     both.key(DECLINED.number[:5] + "*", "info")
     time.sleep(_OTHER_WAY_S)
     both.key(DECLINED.number + "#", "rfc4733")
-    until(lambda: seat.digits(payment_id, EXPIRY) == 0 and _stored(seat, payment_id, NUMBER), 10, "number")
+    until(lambda: seat.digits(payment_id, EXPIRY) == 0 and _stored(seat, payment_id, NUMBER), what="number")
     with _provider_away(seat.stack.var):
         both.key("1320")
         _key(both, DECLINED.expiry, lambda: "vault_unwell" in _log(seat), "refusal by the vault")
         left.went_on_without_keys = seat.call()["state"] == "connected" and both.ended() == [False, False]
         left.went_on_without_keys &= not _stored(seat, payment_id, EXPIRY)
-    until(lambda: _stored(seat, payment_id, EXPIRY), 10, "expiry")
+    until(lambda: _stored(seat, payment_id, EXPIRY), what="expiry")
     seat.kill(seat.process("vault"))
     _key(
         both, DECLINED.security_code, lambda: seat.get(f"/payments/{payment_id}")["state"] == "ready", "ready"
@@ -281,7 +281,7 @@ def _hang_up(seat: Desk, both: Phones, left: Left) -> None:
     """A second payment on the call, broken off; the cell is searched also while it has to hold the digits."""
     payment_id = seat.pay(seat.call())
     both.key(UNFINISHED.number[:12], "rfc4733")
-    until(lambda: seat.digits(payment_id, NUMBER) == 12, 5, "dots")
+    until(lambda: seat.digits(payment_id, NUMBER) == 12, what="dots")
     search, cell = Search(), cell_of(seat)
     process = psutil.Process(cell)
     process.suspend()  # or the field's pause is over, and its digits are gone, while we look

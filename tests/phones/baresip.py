@@ -90,7 +90,7 @@ class Baresip:
             stdout=self._output,
             stderr=subprocess.STDOUT,
         )
-        self._control = until(self._connect, 10.0, "control port of baresip")
+        self._control = until(self._connect, what="control port of baresip")
 
     def _connect(self) -> socket.socket | None:
         try:

@@ -14,7 +14,7 @@ import httpx
 import psutil
 
 from paycall.demo.stack import Stack, start_stack
-from tests.phones.site import until
+from tests.phones.site import PATIENCE_S, until
 
 NUMBER, EXPIRY, CODE = "payment-card-number", "expiration-date", "security-code"
 
@@ -24,7 +24,7 @@ class Desk:
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
-        self.http = httpx.Client(base_url=f"{stack.panel_url}/api/v1", timeout=10, trust_env=False)
+        self.http = httpx.Client(base_url=f"{stack.panel_url}/api/v1", timeout=PATIENCE_S, trust_env=False)
         answer = self.http.post("/session", json={"name": stack.operator, "password": stack.password})
         assert answer.status_code == 200, answer.text
 
@@ -40,7 +40,7 @@ class Desk:
         assert answer.status_code == status, answer.text
         return dict(answer.json()) if answer.content else {}
 
-    def call(self, state: str = "connected", timeout_s: float = 15) -> dict[str, Any]:
+    def call(self, state: str = "connected", timeout_s: float = PATIENCE_S) -> dict[str, Any]:
         """The newest call, once it is in this state."""
 
         def newest() -> dict[str, Any] | None:
@@ -54,11 +54,11 @@ class Desk:
         payment = self.post(
             f"/calls/{call['id']}/payments", 201, amount_minor=amount_minor, currency="EUR", **body
         )
-        until(lambda: self.get(f"/payments/{payment['id']}")["masked"], 5, "mask")
+        until(lambda: self.get(f"/payments/{payment['id']}")["masked"], what="mask")
         return str(payment["id"])
 
     def payment(
-        self, payment_id: str, wanted: Callable[[dict[str, Any]], bool] | str, timeout_s: float = 20
+        self, payment_id: str, wanted: Callable[[dict[str, Any]], bool] | str, timeout_s: float = PATIENCE_S
     ) -> dict[str, Any]:
         """The payment, once it is in this state or fulfils the condition."""
         test = (lambda p: p["state"] == wanted) if isinstance(wanted, str) else wanted
@@ -88,9 +88,9 @@ class Desk:
     def kill(self, process: psutil.Process) -> None:
         """kill -9, and wait until it is gone."""
         process.send_signal(signal.SIGKILL)
-        psutil.wait_procs([process], timeout=5)
+        psutil.wait_procs([process], timeout=PATIENCE_S)
 
-    def reconnect(self, timeout_s: float = 20) -> None:
+    def reconnect(self, timeout_s: float = PATIENCE_S) -> None:
         """Wait until the panel answers again; the session is kept."""
 
         def up() -> bool:
@@ -103,10 +103,10 @@ class Desk:
 
 
 @contextmanager
-def desk(cells: int = 2, extra: str = "") -> Iterator[Desk]:
+def desk(cells: int = 2, extra: str = "", media: str = "") -> Iterator[Desk]:
     """A stack of its own with an operator at it."""
     with tempfile.TemporaryDirectory(prefix="paycall-", dir="/tmp") as folder:
-        stack = start_stack(Path(folder), cells, extra)
+        stack = start_stack(Path(folder), cells, extra, media=media)
         try:
             seat = Desk(stack)
             try:

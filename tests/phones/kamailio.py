@@ -14,17 +14,26 @@ from typing import Any
 from paycall import kamailio
 from paycall.health import sip_answers
 from paycall.settings import KamailioSettings, MediaSettings
-from tests.phones.rtp import free_port
-from tests.phones.site import Site, until
+from tests.phones.rtp import before_others, free_port
+from tests.phones.site import PATIENCE_S, Site, until
 
 
 class Kamailio:
     """One instance, ``carrier`` or ``operators``, for a site's cells."""
 
-    def __init__(self, site: Site, instance: str = "carrier", *, port: int = 0, **settings: Any) -> None:
+    def __init__(
+        self,
+        site: Site,
+        instance: str = "carrier",
+        *,
+        port: int = 0,
+        defines: tuple[str, ...] = (),
+        **settings: Any,
+    ) -> None:
         self._dir = tempfile.TemporaryDirectory(prefix="kamailio-", dir="/tmp")
         self.folder = Path(self._dir.name)
         self.instance = instance
+        self._defines = [word for define in defines for word in ("-A", define)]
         self.port = port or free_port(count=2)
         other = free_port(count=2)
         carrier = instance == "carrier"
@@ -42,14 +51,15 @@ class Kamailio:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         self.process = subprocess.Popen(
-            kamailio.command(self.folder, self.instance),
+            [*kamailio.command(self.folder, self.instance), *self._defines],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
             start_new_session=True,
         )
+        before_others(self.process.pid)
         try:
-            until(lambda: sip_answers("127.0.0.1", self.port), 30.0, "Kamailio")
+            until(lambda: sip_answers("127.0.0.1", self.port), what="Kamailio")
         except AssertionError:
             sys.stderr.write(self.log()[-4000:])
             self.close()
@@ -70,7 +80,7 @@ class Kamailio:
         assert program is not None
         socket = f"unix:{self.folder}/{self.instance}.sock"
         done = subprocess.run(
-            [program, "-s", socket, *words], capture_output=True, text=True, timeout=10, check=True
+            [program, "-s", socket, *words], capture_output=True, text=True, timeout=PATIENCE_S, check=True
         )
         return done.stdout
 

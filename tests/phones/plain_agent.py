@@ -66,7 +66,7 @@ class PlainAgent:
         lines += [f"Contact: <sip:operator@127.0.0.1:{self._port}>", "Max-Forwards: 70"]
         lines += [f"Refer-To: {refer_to}", "Content-Length: 0", "", ""]
         self._socket.sendto("\r\n".join(lines).encode(), self._peer)
-        return int(until(lambda: self._statuses.get(self._cseq), 5.0, "answer to the REFER"))
+        return int(until(lambda: self._statuses.get(self._cseq), what="answer to the REFER"))
 
     def close(self) -> None:
         """Be gone."""

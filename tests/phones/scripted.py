@@ -40,8 +40,7 @@ class Phones:
         self.dial(uri)
         until(
             lambda: all(now > then for now, then in zip(self._count("audio"), before, strict=True)),
-            15,
-            "sound",
+            what="sound",
         )
 
     def dial(self, uri: str) -> None:

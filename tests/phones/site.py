@@ -26,7 +26,11 @@ from paycall.domain.fields import DEFAULT_FIELDS, Field
 from paycall.domain.ids import new_id
 from paycall.domain.ports import CaptureRules
 from paycall.media.hardening import ENVIRONMENT
-from tests.phones.rtp import free_port
+from paycall.settings import RTP_PORTS_PER_CELL
+from tests.phones.rtp import before_others, free_port
+
+# How long a test waits for what must come, and mostly comes at once: so long only where a machine has no time.
+PATIENCE_S = 40.0
 
 _NODE = """
 import json, sys
@@ -71,7 +75,7 @@ class Panel:
     async def _handle(self, sender_id: str, event: Event) -> None:
         self.events.append((time.monotonic(), sender_id, event))
 
-    def run(self, coroutine: Any, timeout_s: float = 10.0) -> Any:
+    def run(self, coroutine: Any, timeout_s: float = PATIENCE_S) -> Any:
         """Run a coroutine on the panel's loop."""
         future: Future[Any] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         return future.result(timeout_s)
@@ -85,7 +89,12 @@ class Panel:
         ]
 
     def wait(
-        self, kind: str, count: int = 1, timeout_s: float = 10.0, call_id: str | None = None, since: int = 0
+        self,
+        kind: str,
+        count: int = 1,
+        timeout_s: float = PATIENCE_S,
+        call_id: str | None = None,
+        since: int = 0,
     ) -> Any:
         """Wait for the ``count``-th event of a type."""
         return until(lambda: self.of_type(kind, call_id, since)[count - 1 :], timeout_s, f"event {kind}")[0]
@@ -99,7 +108,7 @@ class Panel:
         return payment_id
 
 
-def until(condition: Callable[[], Any], timeout_s: float = 10.0, what: str = "condition") -> Any:
+def until(condition: Callable[[], Any], timeout_s: float = PATIENCE_S, what: str = "condition") -> Any:
     """Wait until the condition gives something true, and give it."""
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
@@ -186,7 +195,7 @@ class Site:
         self.settings = {
             "cells": cells,
             "first_sip_port": self.sip_port,
-            "first_rtp_port": free_port(count=40),
+            "first_rtp_port": free_port(count=cells * RTP_PORTS_PER_CELL),
             "agent_uri": f"sip:operator@127.0.0.1:{self.agent_port}",
             "control_address": self.panel_address,
             "vault_address": f"unix:{self.vault_path}",
@@ -210,10 +219,11 @@ class Site:
             env=os.environ | ENVIRONMENT,  # as ``paycall media`` starts itself
             start_new_session=self._new_session,
         )
+        before_others(self.process.pid)
         if self.panel is not None:
             try:
-                self.panel.wait("node.cell-started", cells, 20.0, since=mark)
-                self.panel.wait("hello", cells + 1, 20.0, since=mark)
+                self.panel.wait("node.cell-started", cells, since=mark)
+                self.panel.wait("hello", cells + 1, since=mark)
             except AssertionError as error:
                 self.__exit__(AssertionError, error, None)
                 raise
@@ -244,9 +254,10 @@ class Site:
 
         found = {}
         for child in psutil.Process(self.process.pid).children(recursive=True):
-            for connection in child.net_connections("udp4"):
-                if self.sip_port <= connection.laddr.port < self.sip_port + self.settings["cells"]:
-                    found[connection.laddr.port] = child.pid
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+                for connection in child.net_connections("udp4"):
+                    if self.sip_port <= connection.laddr.port < self.sip_port + self.settings["cells"]:
+                        found[connection.laddr.port] = child.pid
         return found
 
     def __enter__(self) -> Site:
@@ -257,7 +268,7 @@ class Site:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(10.0)
+                self.process.wait(20.0)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -270,11 +281,11 @@ class Site:
         self._dir.cleanup()
 
 
-def sip_message(text: str, to: tuple[str, int], port: int = 0) -> bytes:
+def sip_message(text: str, to: tuple[str, int], timeout_s: float = PATIENCE_S) -> bytes:
     """Send one datagram to a SIP port and give the first answer, or nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
-        end.bind(("127.0.0.1", port))
-        end.settimeout(1.0)
+        end.bind(("127.0.0.1", 0))
+        end.settimeout(timeout_s)
         end.sendto(text.encode(), to)
         try:
             return end.recv(4096)

@@ -36,3 +36,11 @@ def share_found(heard: np.ndarray, sound: np.ndarray, piece: int = 2400) -> floa
     pieces = [sound[start : start + piece] for start in range(0, sound.size - piece + 1, piece)]
     loud = [one for one in pieces if np.sqrt(np.mean(one.astype(np.float64) ** 2)) > 300]
     return float(np.mean([where(heard, one)[1] > 0.8 for one in loud]))
+
+
+def hears_tone(heard: np.ndarray, hz: float, seconds: float = 0.2, block: int = 800) -> bool:
+    """Whether a phone heard a tone for so long, in pieces of 100 ms: what a busy machine loses lies between them."""
+    pieces = heard[: heard.size // block * block].reshape(-1, block).astype(np.float64)
+    loud = pieces[np.sqrt(np.mean(pieces**2, axis=1)) > 200]
+    strongest = np.argmax(np.abs(np.fft.rfft(loud, axis=1)), axis=1) * 8000 / block
+    return bool(np.count_nonzero(np.abs(strongest - hz) <= 20) * block >= seconds * 8000)

@@ -57,7 +57,7 @@ def answering(rtp_port: int, *, code: int = 407, checks: str = "", ring_ms: int 
         sipp.reply("180 Ringing"),
         sipp.pause(ring_ms),
         sipp.reply("200 OK", sipp.sdp(rtp_port), attributes='retrans="500"'),
-        sipp.receive("ACK"),
+        sipp.acknowledged(),
         sipp.receive("BYE", 'timeout="60000"'),
         sipp.message(sipp.ANSWER_OK),
     )

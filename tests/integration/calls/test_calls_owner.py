@@ -40,7 +40,7 @@ def test_who_calls_and_whom_they_called_first_reach_the_agent(site: Site) -> Non
     call = Call(site, agent_scenario=text, caller={"headers": headers, "user": "anonymous"})
     assert site.panel.of_type("call.arrived", call.call_id)[0].caller == "+4930123456"
     call.hang_up()
-    assert call.agent.wait(5.0) == 0, call.agent.errors()
+    assert call.agent.wait() == 0, call.agent.errors()
 
 
 def test_a_blind_transfer_in_a_capture_follows_and_masks_the_new_phone_from_its_first_packet(
@@ -55,7 +55,7 @@ def test_a_blind_transfer_in_a_capture_follows_and_masks_the_new_phone_from_its_
         sipp.reply("183 Session Progress", sipp.sdp(new_rtp.port)),
         sipp.pause(1500),
         sipp.reply("200 OK", sipp.sdp(new_rtp.port), attributes='retrans="500"'),
-        sipp.receive("ACK"),
+        sipp.acknowledged(),
         sipp.receive("BYE", 'timeout="60000"'),
         sipp.message(sipp.ANSWER_OK),
     )
@@ -85,7 +85,7 @@ def test_a_blind_transfer_in_a_capture_follows_and_masks_the_new_phone_from_its_
     )
     assert site.panel.wait("call.link-code", call_id=call.call_id).link_id == link
     call.hang_up()
-    assert new_phone.wait(5.0) == 0, new_phone.errors()
+    assert new_phone.wait() == 0, new_phone.errors()
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,8 @@ def test_an_agent_that_cannot_be_reached_is_told_at_once(listening: bool, reply_
             caller = site.add(sipp.Sipp(refused, free_port(), site.target))
             ended = site.panel.wait("call.ended")
             assert ended.reason == "unreachable"
-            assert time.monotonic() - began < 5.0
-            assert caller.wait(5.0) == 0, caller.errors()
+            assert time.monotonic() - began < 20.0, "the setting's or SIP's own 30 seconds"
+            assert caller.wait() == 0, caller.errors()
     finally:
         silent.close()
 
@@ -121,13 +121,12 @@ def test_the_next_route_is_tried_at_once_and_without_the_setting_nobody_is_belie
         fallback_uris=[f"sip:second@127.0.0.1:{second_port}"],
     ) as site:
         second = site.add(sipp.Sipp(naming_answer(), second_port))
-        time.sleep(0.3)
         began = time.monotonic()
         text = sipp.caller(free_port(), hold_ms=500, headers="X-Paycall-Operator: 207")
         caller = site.add(sipp.Sipp(text, free_port(), site.target))
         assert site.panel.wait("call.connected").agent_uri == f"sip:second@127.0.0.1:{second_port}"
-        assert time.monotonic() - began < 5.0
-        assert caller.wait(5.0) == 0, caller.errors()
-        assert second.wait(5.0) == 0, second.errors()
+        assert time.monotonic() - began < 20.0, "the setting's 30 seconds"
+        assert caller.wait() == 0, caller.errors()
+        assert second.wait() == 0, second.errors()
         assert site.panel.of_type("call.arrived")[0].operator == ""
         assert not site.panel.of_type("call.operator")

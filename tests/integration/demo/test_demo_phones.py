@@ -20,6 +20,7 @@ from paycall.demo.speech import load
 
 pytestmark = pytest.mark.network
 KEYS = "4242*#0987"
+PATIENCE_S = 40.0
 
 
 @contextlib.asynccontextmanager
@@ -29,7 +30,7 @@ async def two_phones() -> AsyncIterator[tuple[PhoneProcess, PhoneProcess]]:
     try:
         await called.tell("answer", after_ms=100)
         await caller.tell("call", uri=called.sip_uri)
-        await asyncio.gather(caller.wait_for("audio", 5), called.wait_for("audio", 5))
+        await asyncio.gather(caller.wait_for("audio", PATIENCE_S), called.wait_for("audio", PATIENCE_S))
         yield caller, called
     finally:
         await asyncio.gather(caller.close(), called.close())
@@ -52,13 +53,16 @@ async def _keys_that_arrive(mode: str, folder: Path) -> tuple[str, list[dict[str
     async with two_phones() as (caller, called):
         done = await caller.tell("key", 30, digits=KEYS, mode=mode, tone_ms=80, pause_ms=80)
         assert done["count"] == len(KEYS)
-        await asyncio.sleep(0.4)
-        await called.tell("save", path=str(folder / "heard.wav"))
-        received = await called.tell("received")
-        assert set(received["methods"]) <= {mode}
-        in_audio = "".join(key for key, _, _ in detect(_read(folder / "heard.wav")))
-        released = [event for event in caller.events if event["event"] == "key_released"]
-        return (in_audio if mode == "inband" else str(received["keys"])), [dict(e) for e in released]
+        keys = ""
+        async with asyncio.timeout(PATIENCE_S):
+            while len(keys) < len(KEYS):  # what was sent last is still under way
+                await asyncio.sleep(0.4)
+                await called.tell("save", path=str(folder / "heard.wav"))
+                received = await called.tell("received")
+                assert set(received["methods"]) <= {mode}
+                in_audio = "".join(key for key, _, _ in detect(_read(folder / "heard.wav")))
+                keys = in_audio if mode == "inband" else str(received["keys"])
+        return keys, [dict(event) for event in caller.events if event["event"] == "key_released"]
 
 
 @pytest.mark.parametrize("mode", ["inband", "rfc4733", "info"])
@@ -121,17 +125,22 @@ def test_a_card_is_keyed_by_its_place_in_the_wallet(tmp_path: Path) -> None:
         async with two_phones() as (caller, called):
             for card, field in ((0, "payment-card-number"), (1, "security-code"), (7, "expiration-date")):
                 await caller.tell("key", 30, card=card, field=field, mode="info", tone_ms=20, pause_ms=20)
-            await asyncio.sleep(0.2)
-            return str((await called.tell("received"))["keys"])
+            keys = ""
+            async with asyncio.timeout(PATIENCE_S):
+                while len(keys) < len(wanted):
+                    await asyncio.sleep(0.1)
+                    keys = str((await called.tell("received"))["keys"])
+            return keys
 
-    assert asyncio.run(key()) == DECLINED.number + APPROVED.security_code + APPROVED.expiry
+    wanted = DECLINED.number + APPROVED.security_code + APPROVED.expiry
+    assert asyncio.run(key()) == wanted
 
 
 def test_hanging_up_ends_the_other_side_and_no_process_stays() -> None:
     async def call() -> list[int]:
         async with two_phones() as (caller, called):
             await called.tell("hang_up")
-            await caller.wait_for("ended", 3)
+            await caller.wait_for("ended", PATIENCE_S)
             pids = [caller.pid, called.pid]
         assert caller.over
         return pids
@@ -143,7 +152,7 @@ def test_a_phone_whose_driver_goes_away_hangs_up_and_ends() -> None:
     async def vanish() -> bool:
         async with two_phones() as (caller, called):
             await caller.close()  # closes its input, as the end of the driver would
-            await called.wait_for("ended", 3)
+            await called.wait_for("ended", PATIENCE_S)
             return _is_running(caller.pid)
 
     assert asyncio.run(vanish()) is False
@@ -174,7 +183,7 @@ def test_a_second_call_is_busy_and_the_first_goes_on() -> None:
             intruder = await PhoneProcess.start()
             try:
                 await intruder.tell("call", uri=called.sip_uri)
-                ended = await intruder.wait_for("ended", 5)
+                ended = await intruder.wait_for("ended", PATIENCE_S)
             finally:
                 await intruder.close()
             await called.tell("say", silence_ms=100)

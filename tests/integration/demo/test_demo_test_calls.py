@@ -25,6 +25,7 @@ from paycall.domain.fields import DEFAULT_FIELDS, Field
 from paycall.domain.ids import new_id
 
 pytestmark = pytest.mark.network
+PATIENCE_S = 40.0
 
 
 @contextlib.asynccontextmanager
@@ -46,23 +47,33 @@ def test_the_caller_keys_what_is_asked(tmp_path: Path) -> None:
         async with cell_and_calls() as ([cell], test_calls):
             test_call_id = new_id("test")
             agent_uri = await test_calls.start(test_call_id)
-            await cell.wait_for("connected", 3)
+            await cell.wait_for("connected", PATIENCE_S)
             to_agent = await PhoneProcess.start()
             try:
                 await to_agent.tell("call", uri=agent_uri)
-                await to_agent.wait_for("audio", 5)
+                await to_agent.wait_for("audio", PATIENCE_S)
                 await test_calls.asked(test_call_id, [Field.CARD_NUMBER, Field.SECURITY_CODE])
-                await asyncio.sleep(22)
-                await cell.tell("save", path=str(tmp_path / "keys.wav"))
+                keys = ""
+                async with asyncio.timeout(90):
+                    while len(keys) < len(wanted):
+                        await asyncio.sleep(1)
+                        await cell.tell("save", path=str(tmp_path / "keys.wav"))
+                        keys = keys_in(tmp_path / "keys.wav")
                 await test_calls.stop(test_call_id)
-                await to_agent.wait_for("ended", 3)
+                await to_agent.wait_for("ended", PATIENCE_S)
             finally:
                 await to_agent.close()
-        with wave.open(str(tmp_path / "keys.wav")) as file:
-            pcm = np.frombuffer(file.readframes(file.getnframes()), dtype=np.int16)
-        return "".join(key for key, _, _ in detect(pcm))
+        return keys
 
-    assert asyncio.run(call()) == f"{DECLINED.number}#{DECLINED.security_code}"
+    wanted = f"{DECLINED.number}#{DECLINED.security_code}"
+    assert asyncio.run(call()) == wanted
+
+
+def keys_in(path: Path) -> str:
+    """The keys that are heard in a file."""
+    with wave.open(str(path)) as file:
+        pcm = np.frombuffer(file.readframes(file.getnframes()), dtype=np.int16)
+    return "".join(key for key, _, _ in detect(pcm))
 
 
 def test_a_busy_cell_is_passed_over_and_all_busy_is_said() -> None:
@@ -71,7 +82,7 @@ def test_a_busy_cell_is_passed_over_and_all_busy_is_said() -> None:
             for _ in cells:
                 await test_calls.start(new_id("test"))
             for cell in cells:
-                await cell.wait_for("connected", 3)
+                await cell.wait_for("connected", PATIENCE_S)
             with pytest.raises(StateError, match="busy"):
                 await test_calls.start(new_id("test"))
 
@@ -86,10 +97,20 @@ def test_no_more_than_four_at_once_and_a_call_that_ended_makes_room() -> None:
             with pytest.raises(StateError, match="no more"):
                 await test_calls.start(new_id("test"))
             await cells[0].tell("hang_up")
-            await asyncio.sleep(1.0)
-            await test_calls.start(new_id("test"))
+            async with asyncio.timeout(PATIENCE_S):
+                while not await has_room(test_calls):
+                    await asyncio.sleep(0.1)
 
     asyncio.run(fill())
+
+
+async def has_room(test_calls: ScriptedTestCalls) -> bool:
+    """Start another; False if there may not be one more yet."""
+    try:
+        await test_calls.start(new_id("test"))
+    except StateError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +131,7 @@ def test_a_newcomer_takes_a_test_call_from_decline_to_approval(stack: Stack) -> 
         async with ScriptedOperator(stack.panel_url) as operator:
             await operator.sign_in(stack.operator, stack.password)
             await operator.request("POST", "/test-calls")
-            connected = await operator.wait_for("call.connected", 15)
+            connected = await operator.wait_for("call.connected", PATIENCE_S)
             call = connected.data["call"]
             assert call["test"] is True
             with pytest.raises(OperatorError, match="409"):
@@ -123,15 +144,15 @@ def test_a_newcomer_takes_a_test_call_from_decline_to_approval(stack: Stack) -> 
             path = f"/payments/{payment['id']}"
             await operator.wait_for("payment.ready", 60)
             await operator.request("POST", f"{path}/authorize")
-            declined = await operator.wait_for("payment.declined", 15)
+            declined = await operator.wait_for("payment.declined", PATIENCE_S)
             steps = {step["step"]: step["fields"] for step in declined.data["payment"]["next_steps"]}
             since = len(operator.events)
             await operator.request("POST", f"{path}/capture", {"fields": steps["other_card"]})
             await operator.wait_for("payment.ready", 60, since)
             await operator.request("POST", f"{path}/authorize")
-            await operator.wait_for("payment.settled", 15, since)
+            await operator.wait_for("payment.settled", PATIENCE_S, since)
             await operator.request("POST", f"/calls/{call['id']}/hang-up")
-            await operator.wait_for("call.ended", 15, since)
+            await operator.wait_for("call.ended", PATIENCE_S, since)
             received = bytes(operator.received)
             assert APPROVED.number.encode() not in received
             return await operator.request("GET", path)

@@ -14,7 +14,7 @@ import pytest
 
 pytestmark = pytest.mark.network
 MODES = ("inband", "rfc4733", "info")
-LIMIT_S = 120
+LIMIT_S = 180
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +60,9 @@ def test_the_demo_holds(mode: str, folder: Path) -> None:
     assert leg["speech_heard"] >= 0.8
     assert report["card_data_found"] == 0
     timings = report["timings_ms"]
-    assert timings["key_release_to_event"]["p95"] < 1000
-    assert timings["authorize_to_result"]["max"] < 5000
+    # Far from what they are (docs/benchmarks.md): that nothing waits for a limit of time, on a busy machine as well.
+    assert timings["key_release_to_event"]["p95"] < 2000
+    assert timings["authorize_to_result"]["max"] < 10_000
     assert nothing_left(mode, folder)
 
 

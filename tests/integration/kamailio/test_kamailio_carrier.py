@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
@@ -20,7 +19,7 @@ from tests.phones.call import Call
 from tests.phones.capture import Capture, spandsp_keys
 from tests.phones.kamailio import Kamailio
 from tests.phones.rtp import RtpPort, Stream, free_port
-from tests.phones.site import Site, kill, sip_message, until
+from tests.phones.site import PATIENCE_S, Site, kill, sip_message, until
 
 NUMBER = [Field.CARD_NUMBER]
 CARD = "4111111111111111"
@@ -40,7 +39,6 @@ def callers(site: Site, target: str, count: int, hold_ms: int = 0) -> sipp.Sipp:
 def agents(site: Site, count: int) -> None:
     rtp = site.add(RtpPort())
     site.add(sipp.Sipp(sipp.agent(rtp.port), site.agent_port, calls=count))
-    time.sleep(0.3)
 
 
 @pytest.mark.parametrize("name", ["carrier", "operators"])
@@ -99,12 +97,12 @@ def test_a_cell_that_does_not_answer_is_passed_over(site: Site, carrier: Kamaili
     try:
         subprocess.run(["kill", "-STOP", str(stopped)], check=True)
         callers(site, carrier.target, 2)
-        site.panel.wait("call.connected", 2, since=mark, timeout_s=5.0)
+        site.panel.wait("call.connected", 2, since=mark)
     finally:
         kill(stopped)
     assert len(set(cells_of_calls(site, mark))) == 1
     site.panel.wait("node.cell-started", since=mark)
-    until(lambda: "FLAGS: I" not in carrier.command("dispatcher.list"), 6.0, "cell that is back")
+    until(lambda: "FLAGS: I" not in carrier.command("dispatcher.list"), what="cell that is back")
 
 
 def test_a_cell_that_was_held_up_does_not_ring_for_calls_that_went_elsewhere(
@@ -117,10 +115,10 @@ def test_a_cell_that_was_held_up_does_not_ring_for_calls_that_went_elsewhere(
     os.kill(pid, signal.SIGSTOP)
     try:
         callers(site, carrier.target, 2)
-        site.panel.wait("call.connected", 2, since=mark, timeout_s=4.0)
+        site.panel.wait("call.connected", 2, since=mark)
     finally:
         os.kill(pid, signal.SIGCONT)
-    until(lambda: sip_answers("127.0.0.1", port), 3.0, "cell that is awake")
+    until(lambda: sip_answers("127.0.0.1", port), what="cell that is awake")
     time.sleep(BACKLOG_S + 0.2)
     callers(site, f"127.0.0.1:{port}", 1)  # straight: an earlier call of its would be told of before
     site.panel.wait("call.connected", 3, since=mark)
@@ -133,7 +131,6 @@ def test_a_busy_operator_is_not_rung_again_by_every_cell(site: Site, carrier: Ka
     mark = len(site.panel.events)
     busy = sipp.refusing("486 Busy Here")
     site.add(sipp.Sipp(busy, site.agent_port))
-    time.sleep(0.3)
     refused = site.add(
         sipp.Sipp(
             sipp.refused("486"),
@@ -178,7 +175,7 @@ def test_a_press_by_info_of_each_kind_is_one_key_and_answered(site: Site, carrie
         sipp.receive("180", 'optional="true"'),
         sipp.receive("200", 'rrs="true"', sipp.RTP_OF_PEER),
         sipp.in_dialog("ACK", "49", 1),
-        sipp.pause(700),
+        sipp.pause(2500),
         *infos,
         sipp.in_dialog("BYE", "49", 40),
         sipp.receive("200"),
@@ -212,7 +209,7 @@ def test_a_press_of_info_with_a_malformed_message_is_in_no_log(site: Site, carri
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
         for number, broken in enumerate(starts):
             end.sendto(lines.format(n=number, broken=broken).encode(), ("127.0.0.1", carrier.port))
-    assert sip_answers("127.0.0.1", carrier.port)
+    until(lambda: sip_answers("127.0.0.1", carrier.port), what="answer of Kamailio")
     assert "55578901" not in carrier.log()
 
 
@@ -231,7 +228,7 @@ def test_a_payment_through_kamailio_leaves_no_key_on_the_agent_s_leg(site: Site,
     assert heard.recovered() == ""
     assert spandsp_keys(heard.pcm) == ""
     call.hang_up()
-    until(lambda: "DLGLOAD: 1" not in carrier.command("dispatcher.list"), 3.0, "load taken back")
+    until(lambda: "DLGLOAD: 1" not in carrier.command("dispatcher.list"), what="load taken back")
 
 
 def test_a_restart_of_kamailio_ends_no_call(site: Site, carrier: Kamailio) -> None:
@@ -246,7 +243,7 @@ def test_a_restart_of_kamailio_ends_no_call(site: Site, carrier: Kamailio) -> No
         sipp.pause(2000),
         sipp.in_dialog("UPDATE", "49", 2, sipp.sdp(rtp.port)),
         sipp.receive("200"),
-        sipp.receive("BYE", 'timeout="20000"'),
+        sipp.receive("BYE", 'timeout="60000"'),
         sipp.message(sipp.ANSWER_OK),
     )
     call = Call(site, target=carrier.target, caller_scenario=waits)
@@ -255,9 +252,9 @@ def test_a_restart_of_kamailio_ends_no_call(site: Site, carrier: Kamailio) -> No
     carrier.stop(signal.SIGKILL)
     carrier.start()
     rtp.wait()
-    assert call.agent_heard(since).largest_gap_s < 0.2
+    assert call.agent_heard(since).largest_gap_s < 1.0  # what a busy machine makes by itself is less
     call.hang_up()
-    assert call.caller.wait(10.0) == 0, call.caller.errors()
+    assert call.caller.wait() == 0, call.caller.errors()
 
 
 def test_nobody_uses_it_as_a_relay(carrier: Kamailio) -> None:
@@ -289,15 +286,15 @@ def test_only_the_carriers_that_are_named_may_call() -> None:
 
 
 def test_a_cell_is_offered_no_more_calls_a_second_than_the_setting_says() -> None:
-    """Ten at once for one cell that is to get one a second: the others are told to come again."""
+    """Twenty at once for one cell that is to get one a second: the others are told to come again."""
     with Site(panel=False) as site:
         kamailio = site.add(Kamailio(site, new_calls_per_cell_s=1, requests_per_source=1000))
-        until(lambda: sip_answers("127.0.0.1", site.sip_port), 10.0, "cell")
+        until(lambda: sip_answers("127.0.0.1", site.sip_port), what="cell")
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
             end.bind(("127.0.0.1", 0))
-            end.settimeout(1.0)
+            end.settimeout(PATIENCE_S)
             own = "{}:{}".format(*end.getsockname())
-            for number in range(10):
+            for number in range(20):
                 end.sendto(
                     f"INVITE sip:shop@{kamailio.target} SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bKr{number}\r\n"
                     f"From: <sip:a@{own}>;tag={number}\r\nTo: <sip:shop@{kamailio.target}>\r\nCall-ID: r{number}\r\n"
@@ -305,11 +302,8 @@ def test_a_cell_is_offered_no_more_calls_a_second_than_the_setting_says() -> Non
                     "Content-Length: 0\r\n\r\n".encode(),
                     ("127.0.0.1", kamailio.port),
                 )
-            answers = set()
-            with contextlib.suppress(TimeoutError):
-                while True:
-                    answers.add(end.recv(4096))
-    refused = {
-        answer for answer in answers if answer.startswith(b"SIP/2.0 503 ") and b"Retry-After: 5" in answer
-    }
-    assert len(refused) >= 8
+            refused = set()
+            while len(refused) < 15:  # no more than five even where they take four seconds to be looked at
+                answer = end.recv(4096)
+                if answer.startswith(b"SIP/2.0 503 ") and b"Retry-After: 5" in answer:
+                    refused.add(answer)

@@ -57,7 +57,6 @@ def test_who_is_not_registered_is_no_answer_and_the_next_route_is_tried(
     site, _, second_port = desk
     rtp = site.add(RtpPort())
     site.add(sipp.Sipp(sipp.agent(rtp.port), second_port))
-    time.sleep(0.3)
     site.add(sipp.Sipp(sipp.caller(rtp.port), free_port(), site.target))
     connected = site.panel.wait("call.connected")
     assert connected.agent_uri == site.settings["fallback_uris"][0]
@@ -69,7 +68,7 @@ def test_who_is_not_registered_is_no_answer_and_the_next_route_is_tried(
 def test_a_phone_that_registered_is_rung_and_hears_no_key(desk: tuple[Site, Kamailio, int]) -> None:
     site, operators, _ = desk
     anna = site.add(phone(operators, PASSWORD))
-    until(lambda: "anna" in operators.command("ul.dump"), 10.0, "registration")
+    until(lambda: "anna" in operators.command("ul.dump"), what="registration")
     mark = len(site.panel.events)
     rtp = site.add(RtpPort())
     caller = site.add(sipp.Sipp(sipp.caller(rtp.port), free_port(), site.target))
@@ -130,7 +129,7 @@ def test_a_wrong_password_is_refused_and_guessing_is_not_answered(
     site, operators, _ = desk
     operators.command("ul.flush")
     wrong = site.add(phone(operators, "wrong"))  # it goes on trying
-    until(lambda: "value: 10" in operators.command("htable.dump", "failed"), 10.0, "count of failures")
+    until(lambda: "value: 10" in operators.command("htable.dump", "failed"), what="count of failures")
     right = site.add(phone(operators, PASSWORD))
     time.sleep(0.7)
     assert "anna" not in operators.command("ul.dump")

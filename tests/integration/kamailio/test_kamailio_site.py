@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ from tests.phones.desk import desk
 from tests.phones.kamailio import Kamailio
 from tests.phones.rtp import RtpPort, free_port
 from tests.phones.scripted import phones
-from tests.phones.site import Site, until
+from tests.phones.site import PATIENCE_S, Site, until
 
 
 def paycall(config: Path, *words: str) -> tuple[int, str]:
@@ -35,7 +34,7 @@ def paycall(config: Path, *words: str) -> tuple[int, str]:
         [sys.executable, "-m", "paycall", "kamailio", "--config", str(config), *words],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -55,12 +54,11 @@ def test_the_cells_of_two_nodes_are_one_list_and_a_draining_node_s_are_not_in_it
         rtp = first.add(RtpPort())
         for site in (first, second):
             site.add(sipp.Sipp(sipp.agent(rtp.port), site.agent_port))
-        time.sleep(0.3)
         first.add(sipp.Sipp(sipp.caller(rtp.port), free_port(), front.target, calls=2, rate=5))
         for site in (first, second):
             site.panel.wait("call.connected")
         first.process.send_signal(signal.SIGUSR1)
-        until(lambda: read_status(Path(sockets[0])).draining, 3.0, "draining node")
+        until(lambda: read_status(Path(sockets[0])).draining, what="draining node")
         code, text = paycall(config, "--node", sockets[0], "--node", sockets[1], "--reload")
         assert (code, "1 cells of 2 nodes" in text) == (0, True), text
         assert f"sip:{first.target}" not in front.command("dispatcher.list")
@@ -92,7 +90,7 @@ def test_a_registration_brings_calls_to_all_cells(tmp_path: Path) -> None:
     with Site(cells=2, trunk=given) as site:
         site.add(Kamailio(site, port=front_port))
         registrar = site.add(sipp.Sipp(trunk.registrar(contact=contact), carrier_port))
-        assert registrar.wait(15.0) == 0, registrar.errors()
+        assert registrar.wait() == 0, registrar.errors()
         assert trunk.credentials_hold(registrar, "REGISTER")
         rtp = site.add(RtpPort())
         site.add(sipp.Sipp(sipp.agent(rtp.port), site.agent_port, calls=3))
@@ -109,14 +107,14 @@ def test_phones_behind_it_are_released_when_a_whole_node_is_killed() -> None:
         front = site.add(Kamailio(site))
         call = Call(site, target=front.target, caller={"hold_ms": 0})
         journal = site.folder / "media.dialogs"
-        until(lambda: journal.exists() and journal.read_text().count("confirmed") == 2, 5.0, "dialogs")
+        until(lambda: journal.exists() and journal.read_text().count("confirmed") == 2, what="dialogs")
         node = psutil.Process(site.process.pid)
         session = os.getsid(node.pid)
         rest = [each for each in node.children(recursive=True) if os.getsid(each.pid) == session]
         for process in (*rest, node):
             process.kill()
         for phone in (call.caller, call.agent):
-            assert phone.wait(10.0) == 0, phone.errors()
+            assert phone.wait() == 0, phone.errors()
 
 
 def test_a_draining_cell_s_call_goes_to_the_next_before_the_list_is_written_anew() -> None:
@@ -128,11 +126,10 @@ def test_a_draining_cell_s_call_goes_to_the_next_before_the_list_is_written_anew
         rtp = first.add(RtpPort())
         first.add(sipp.Sipp(sipp.agent(rtp.port), first.agent_port))
         second.add(sipp.Sipp(sipp.agent(rtp.port), second.agent_port, calls=2))
-        time.sleep(0.3)
         first.add(sipp.Sipp(sipp.caller(rtp.port), free_port(), first.target))
         first.panel.wait("call.connected")  # it keeps the draining node alive
         first.process.send_signal(signal.SIGUSR1)
-        until(lambda: read_status(Path(str(first.settings["status_socket"]))).draining, 3.0, "drain")
+        until(lambda: read_status(Path(str(first.settings["status_socket"]))).draining, what="drain")
         second.add(sipp.Sipp(sipp.caller(rtp.port), free_port(), front.target, calls=2, rate=5))
         second.panel.wait("call.connected", 2)
 
@@ -201,10 +198,10 @@ def test_serve_puts_it_in_front_and_a_payment_goes_on_while_it_dies(tmp_path: Pa
         seat.payment(payment_id, "ready")
         seat.post(f"/payments/{payment_id}/authorize")
         seat.payment(payment_id, "settled")
-        psutil.wait_procs([*workers, main], timeout=5)
+        psutil.wait_procs([*workers, main], timeout=PATIENCE_S)
         left = [each for each in workers if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
         assert left == [], "its workers would keep the port"
-        until(lambda: sip_answers("127.0.0.1", port), 10.0, "Kamailio that is back")
+        until(lambda: sip_answers("127.0.0.1", port), what="Kamailio that is back")
         assert both.ended() == [False, False]
         heard = both.agent_heard(tmp_path)
         assert np.abs(heard.astype(int)).max() > 500

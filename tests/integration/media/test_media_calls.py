@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from paycall.control.hub import SessionInProgressError
+from paycall.control.messages import CallSnapshot
 from paycall.domain.errors import InputError, NotFoundError, StateError
 from paycall.domain.fields import Field
 from paycall.domain.ids import new_id
 from paycall.domain.ports import CaptureRules
 from tests.phones import sipp
 from tests.phones.call import Call
-from tests.phones.rtp import Stream, free_port
+from tests.phones.rtp import Heard, Stream, free_port
 from tests.phones.site import Site, sip_message, until
+from tests.phones.sounds import hears_tone
 
 NUMBER = [Field.CARD_NUMBER]
 
@@ -24,10 +27,8 @@ def tone(hz: float, seconds: float = 0.6) -> np.ndarray:
     return (8000 * np.sin(2 * np.pi * hz * np.arange(int(seconds * 8000)) / 8000)).astype(np.int16)
 
 
-def assert_hears(pcm: np.ndarray, hz: float) -> None:
-    spectrum = np.abs(np.fft.rfft(pcm[-6400:].astype(float)))
-    loudest = np.argmax(spectrum) * 8000 / min(pcm.size, 6400)
-    assert loudest == pytest.approx(hz, abs=20)
+def assert_hears(heard: Callable[[], Heard], hz: float) -> None:
+    until(lambda: hears_tone(heard().pcm, hz), what=f"tone of {hz} Hz")
 
 
 def ended(site: Site, call: Call) -> str:
@@ -38,9 +39,8 @@ def test_both_hear_each_other(site: Site) -> None:
     call = Call(site)
     call.caller_plays(Stream().audio(tone(440)), wait=False)
     call.agent_plays(Stream().audio(tone(620)))
-    time.sleep(0.1)
-    assert_hears(call.agent_heard().pcm[: 8000 * 2], 440)
-    assert_hears(call.caller_heard().pcm[: 8000 * 2], 620)
+    assert_hears(call.agent_heard, 440)
+    assert_hears(call.caller_heard, 620)
     arrived = site.panel.wait("call.arrived", since=call.mark)
     assert (arrived.caller, arrived.called) == ("4930123456", "paycall")
 
@@ -60,7 +60,7 @@ def test_agent_hangs_up(site: Site) -> None:
 
 
 def test_caller_hangs_up_in_a_capture(site: Site) -> None:
-    call = Call(site, caller={"hold_ms": 1500})
+    call = Call(site, caller={"hold_ms": 3000})
     call.capture()
     assert site.panel.wait("capture.ended", call_id=call.call_id).error == "caller-hung-up"
     assert ended(site, call) == "caller-hung-up"
@@ -127,13 +127,12 @@ def test_a_full_cell_refuses_and_its_calls_go_on(site: Site) -> None:
     ports = [free_port(), free_port()]
     # For two calls; sipp counts a late ACK of the test before as one, too.
     site.add(sipp.Sipp(sipp.agent(ports[0]), site.agent_port, calls=4))
-    time.sleep(0.3)
     mark = len(site.panel.events)
     site.add(sipp.Sipp(sipp.caller(ports[1]), free_port(), site.target, calls=2, rate=5))
     site.panel.wait("call.connected", 2, since=mark)
     refused = sipp.refused("486")
     third = site.add(sipp.Sipp(refused, free_port(), site.target))
-    assert third.wait(5.0) == 0, third.errors()
+    assert third.wait() == 0, third.errors()
     assert len(site.panel.of_type("call.arrived", since=mark)) == 2
     assert not site.panel.of_type("call.ended", since=mark)
 
@@ -169,14 +168,13 @@ def test_malformed_sip_is_shrugged_off(site: Site) -> None:
         "INVITE sip:a SIP/2.0\r\nVia: \r\nCSeq: x y\r\n\r\n",
         "BYE x\r\n\r\n" * 50,
     ):
-        sip_message(text, at)
-    since = time.monotonic()
+        sip_message(text, at, timeout_s=0.2)  # most of it is not answered
     call.caller_plays(Stream().audio(tone(440)))
-    assert_hears(call.agent_heard(since).pcm, 440)
+    assert_hears(call.agent_heard, 440)
 
 
 def test_the_panel_away_calls_take_the_default_route_and_a_capture_goes_on() -> None:
-    with Site(route_wait_s=5.0) as site:
+    with Site(route_wait_s=10.0) as site:
         call = Call(site, connected=False)
         arrived = site.panel.wait("call.arrived")
         site.panel.run(site.panel.hub.route_call(arrived.call_id, ""))
@@ -186,7 +184,7 @@ def test_the_panel_away_calls_take_the_default_route_and_a_capture_goes_on() -> 
         site.panel.stop()
         since = time.monotonic()
         call.caller_plays(Stream().silence(0.2).keys("4111111111111111#").silence(0.4))
-        until(lambda: site.vault.values(payment), 3.0, "field in the vault")
+        until(lambda: site.vault.values(payment), what="field in the vault")
         assert call.agent_heard(since).recovered() == ""
         before = len(site.panel.events)
         call.caller.close()
@@ -194,14 +192,16 @@ def test_the_panel_away_calls_take_the_default_route_and_a_capture_goes_on() -> 
         began = time.monotonic()
         second = Call(site, connected=False)  # nobody routes it: the default agent, without the wait
         second.caller.peer_rtp()
-        assert time.monotonic() - began < 3.0
+        assert time.monotonic() - began < 9.0
         site.panel.start()
-        hello = site.panel.wait("hello", since=before)
         stored = site.panel.wait("capture.stored", since=before)
         assert stored.payment_id == payment
-        calls = {
-            call.call_id: call for event in site.panel.of_type("hello", since=before) for call in event.calls
-        }
-        assert hello.sender_id
-        assert calls[call.call_id].masked
-        assert calls[call.call_id].payment_id == payment
+        ours = call.call_id
+
+        def told() -> list[CallSnapshot]:
+            """The call as the cell's hello tells of it, which follows what was resent."""
+            hellos = site.panel.of_type("hello", since=before)
+            return [each for hello in hellos for each in hello.calls if each.call_id == ours]
+
+        (snapshot,) = until(told, what="hello with the call")
+        assert (snapshot.masked, snapshot.payment_id) == (True, payment)

@@ -19,9 +19,12 @@ from paycall.media.status import read_status
 from tests.phones import sipp
 from tests.phones.call import Call
 from tests.phones.rtp import Stream, free_port
-from tests.phones.site import Site, until
+from tests.phones.site import PATIENCE_S, Site, until
 
 NUMBER = [Field.CARD_NUMBER]
+# 0.05, 0.3 and 1 s on a machine with time. Where it has none, still less than what a beat that stays away (5 s) or
+# SIP's own timers (32 s) would need.
+NOTICED_S, REPLACED_S, RELEASED_S = 2.0, 4.0, 20.0
 
 
 def test_a_killed_cell_s_phones_are_released_and_its_place_is_filled() -> None:
@@ -38,11 +41,12 @@ def test_a_killed_cell_s_phones_are_released_and_its_place_is_filled() -> None:
         os.kill(pids[site.sip_port], signal.SIGKILL)
         lost = site.panel.wait("node.cell-lost", since=mark)
         assert lost.call_ids == (call.call_id,)
-        assert time.monotonic() - killed_at < 0.5
         site.panel.wait("node.cell-started", since=mark)
-        assert time.monotonic() - killed_at < 1.5
-        assert call.caller.wait(10.0 - (time.monotonic() - killed_at)) == 0, call.caller.errors()
-        assert call.agent.wait(10.0 - (time.monotonic() - killed_at)) == 0, call.agent.errors()
+        told = {event.type: at - killed_at for at, _, event in site.panel.events[mark:]}
+        assert told["node.cell-lost"] < NOTICED_S
+        assert told["node.cell-started"] < REPLACED_S
+        for phone in (call.caller, call.agent):
+            assert phone.wait(RELEASED_S - (time.monotonic() - killed_at)) == 0, phone.errors()
         now = site.pids()
         assert now[other_port] == pids[other_port]
         assert now[site.sip_port] not in pids.values()
@@ -63,12 +67,12 @@ def test_ringing_phones_of_a_killed_cell_are_released() -> None:
     )
     with Site() as site:
         call = Call(site, caller_scenario=caller, agent_scenario=agent, connected=False)
-        site.panel.wait("call.arrived")
-        time.sleep(0.5)
+        journal = site.folder / "media.dialogs"
+        until(lambda: journal.exists() and journal.read_text().count("-early") == 2, what="dialogs")
         os.kill(site.pids()[site.sip_port], signal.SIGKILL)
         site.panel.wait("node.cell-lost")
-        assert call.caller.wait(5.0) == 0, call.caller.errors()
-        assert call.agent.wait(5.0) == 0, call.agent.errors()
+        assert call.caller.wait() == 0, call.caller.errors()
+        assert call.agent.wait() == 0, call.agent.errors()
 
 
 def test_a_hung_cell_is_replaced_and_its_phones_released() -> None:
@@ -79,16 +83,16 @@ def test_a_hung_cell_is_replaced_and_its_phones_released() -> None:
         hung_at = time.monotonic()
         os.kill(pid, signal.SIGSTOP)
         assert site.panel.wait("node.cell-lost", since=mark).call_ids == (call.call_id,)
-        site.panel.wait("node.cell-started", since=mark, timeout_s=3.0)
+        site.panel.wait("node.cell-started", since=mark)
         assert site.pids()[site.sip_port] != pid
         for phone in (call.caller, call.agent):
-            assert phone.wait(10.0 - (time.monotonic() - hung_at)) == 0, phone.errors()
+            assert phone.wait(RELEASED_S - (time.monotonic() - hung_at)) == 0, phone.errors()
 
 
 def test_a_cell_that_has_grown_is_replaced() -> None:
     with Site(retire_above_mb=1) as site:  # it is above that from the start
         pid = site.pids()[site.sip_port]
-        until(lambda: site.pids().get(site.sip_port, pid) != pid, 5.0, "fresh cell")
+        until(lambda: site.pids().get(site.sip_port, pid) != pid, what="fresh cell")
         assert not site.panel.of_type("node.cell-lost")
 
 
@@ -112,7 +116,7 @@ def test_the_vault_away_a_field_waits_and_arrives() -> None:
         call.caller_plays(Stream().silence(0.2).events("4111111111111111#", 0.06, 0.06).silence(1.0))
         assert not site.panel.of_type("capture.stored")
         type(site.vault).__init__(site.vault, site.vault_path)
-        until(lambda: site.vault.values(payment), 5.0, "field in the vault")
+        until(lambda: site.vault.values(payment), what="field in the vault")
         site.panel.wait("capture.completed")
         assert call.agent_heard(since).recovered() == ""
 
@@ -123,10 +127,10 @@ def test_a_stopped_node_hangs_up_and_leaves_nothing() -> None:
         children = psutil.Process(site.process.pid).children(recursive=True)
         assert len(children) == 4, "guardian, zygote and two cells"
         site.process.send_signal(signal.SIGTERM)
-        assert site.process.wait(10.0) == 0
-        assert call.caller.wait(3.0) == 0
-        assert call.agent.wait(3.0) == 0
-        assert psutil.wait_procs(children, 2.0)[1] == []
+        assert site.process.wait(PATIENCE_S) == 0
+        assert call.caller.wait() == 0
+        assert call.agent.wait() == 0
+        assert psutil.wait_procs(children, PATIENCE_S)[1] == []
 
 
 def cells_and_zygote(site: Site) -> list[psutil.Process]:
@@ -153,9 +157,9 @@ def test_a_killed_node_s_phones_are_released(killed: str) -> None:
         for pid in victims[killed]:
             os.kill(pid, signal.SIGKILL)
         for phone in (call.caller, call.agent):
-            assert phone.wait(10.0 - (time.monotonic() - killed_at)) == 0, phone.errors()
-        site.process.wait(10.0)
-        assert psutil.wait_procs([zygote, *cells], 5.0)[1] == []
+            assert phone.wait(RELEASED_S - (time.monotonic() - killed_at)) == 0, phone.errors()
+        site.process.wait(PATIENCE_S)
+        assert psutil.wait_procs([zygote, *cells], PATIENCE_S)[1] == []
         assert site.log().count("zygote_lost") == (killed == "zygote")
 
 
@@ -164,26 +168,26 @@ def test_the_next_node_releases_the_phones_of_one_that_was_killed_with_its_guard
     with Site(new_session=True) as site:
         call = Call(site, caller={"hold_ms": 0})
         journal = site.folder / "media.dialogs"
-        until(lambda: journal.exists() and journal.read_text().count("confirmed") == 2, 5.0, "dialogs")
+        until(lambda: journal.exists() and journal.read_text().count("confirmed") == 2, what="dialogs")
         assert journal.stat().st_mode & 0o077 == 0
         everything = psutil.Process(site.process.pid).children(recursive=True)
         for process in (*everything, site.process):
             process.kill()
         site.process.wait()
-        psutil.wait_procs(everything, 5.0)
+        psutil.wait_procs(everything, PATIENCE_S)
         site.start()
         for phone in (call.caller, call.agent):
-            assert phone.wait(10.0) == 0, phone.errors()
+            assert phone.wait(RELEASED_S) == 0, phone.errors()
         assert not journal.exists()
         again = Call(site)
         again.hang_up()
-        until(lambda: not journal.exists(), 5.0, "journal without a call")
+        until(lambda: not journal.exists(), what="journal without a call")
 
 
 def test_the_status_tells_cells_and_calls_and_nothing_of_the_caller() -> None:
     with Site(cells=2) as site:
         Call(site)
-        until(lambda: read_status(site.folder / "media.sock").cells[0].calls == 1, 2.0, "call in the status")
+        until(lambda: read_status(site.folder / "media.sock").cells[0].calls == 1, what="call in the status")
         status = read_status(site.folder / "media.sock")
         assert [cell.state for cell in status.cells] == ["ready", "ready"]
         assert [cell.sip_port for cell in status.cells] == [site.sip_port, site.sip_port + 1]
@@ -200,7 +204,7 @@ def test_an_idle_cell_that_has_served_its_calls_is_replaced() -> None:
         time.sleep(1.5)
         assert site.pids()[site.sip_port] == pid  # not under a call
         call.hang_up()
-        until(lambda: site.pids().get(site.sip_port, pid) != pid, 5.0, "fresh cell")
+        until(lambda: site.pids().get(site.sip_port, pid) != pid, what="fresh cell")
         assert not site.panel.of_type("node.cell-lost")
 
 
@@ -209,14 +213,17 @@ def test_a_draining_node_keeps_its_calls_and_ends_with_the_last() -> None:
     with Site(cells=2) as site:
         call = Call(site, caller={"hold_ms": 0})
         site.process.send_signal(signal.SIGUSR1)
-        time.sleep(0.5)
+        socket = site.folder / "media.sock"
+        until(
+            lambda: {cell.state for cell in read_status(socket).cells} == {"draining"}, what="draining cells"
+        )
         late = site.add(sipp.Sipp(refused, free_port(), site.target))
-        assert late.wait(5.0) == 0, late.errors()
+        assert late.wait() == 0, late.errors()
         since = time.monotonic()
         call.caller_plays(Stream().silence(0.2).keys("5").silence(0.4))
-        assert call.agent_heard(since).recovered() == "5"
+        until(lambda: "5" in call.agent_heard(since).recovered(), what="sound of the call")
         call.hang_up()
-        assert site.process.wait(5.0) == 0
+        assert site.process.wait(PATIENCE_S) == 0
 
 
 def test_a_signal_to_the_whole_group_ends_the_node_in_order() -> None:
@@ -224,8 +231,8 @@ def test_a_signal_to_the_whole_group_ends_the_node_in_order() -> None:
     with Site(cells=2, new_session=True) as site:
         call = Call(site, caller={"hold_ms": 0})
         os.killpg(site.process.pid, signal.SIGTERM)
-        assert site.process.wait(10.0) == 0
-        assert call.caller.wait(3.0) == 0
+        assert site.process.wait(PATIENCE_S) == 0
+        assert call.caller.wait() == 0
         assert "zygote_lost" not in site.log()
         assert len(site.log().splitlines()) < 60
 
@@ -243,24 +250,24 @@ def test_a_second_node_by_mistake_is_refused_and_the_first_serves_on(tmp_path: P
     command = [sys.executable, "-m", "paycall", "media"]
     first = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL)
     try:
-        until((tmp_path / "media.sock").exists, 10.0, "node")
-        until(lambda: read_status(tmp_path / "media.sock").cells[0].state == "ready", 10.0, "ready cell")
+        until((tmp_path / "media.sock").exists, what="node")
+        until(lambda: read_status(tmp_path / "media.sock").cells[0].state == "ready", what="ready cell")
         pid = read_status(tmp_path / "media.sock").cells[0].pid
         # glibc cuts its own variable into pieces
         started_with = Path(f"/proc/{pid}/environ").read_text("utf-8").replace("\0", ":")
         assert all(f":{name}={value}:" in started_with for name, value in ENVIRONMENT.items())
-        second = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=20)
+        second = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
         assert second.returncode == 2
         assert f"the socket {tmp_path}/media.sock is in use" in second.stderr.splitlines()[-1]
         assert read_status(tmp_path / "media.sock").cells[0].pid == pid
     finally:
         first.terminate()
-        assert first.wait(10.0) == 0
+        assert first.wait(PATIENCE_S) == 0
 
 
 def test_the_status_command_prints_a_table() -> None:
     with Site() as site:
-        until(lambda: read_status(site.folder / "media.sock").cells[0].state == "ready", 2.0, "ready cell")
+        until(lambda: read_status(site.folder / "media.sock").cells[0].state == "ready", what="ready cell")
         done = subprocess.run(
             [sys.executable, "-c", _STATUS, str(site.folder / "media.sock")], capture_output=True, text=True
         )

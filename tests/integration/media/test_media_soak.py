@@ -16,7 +16,7 @@ import psutil
 
 import dsp
 from paycall.domain.fields import Field
-from paycall.media.status import read_status
+from paycall.media.status import CellStatus, read_status
 from tests.phones.load import LoadPhones, packets_of
 from tests.phones.site import Panel, Site, until
 
@@ -37,7 +37,7 @@ def test_every_call_and_capture_ends_with_a_clear_event() -> None:
         kill_in = {round((number + 0.5) * LAPS / KILLS) for number in range(KILLS)}
         idle = [open_files(pid) for pid in site.pids().values()]
         node_idle = sum(open_files(each.pid) for each in node_processes(site))
-        due = completed = killed = 0
+        killed = 0
         memory: dict[int, list[tuple[int, float]]] = defaultdict(list)
         for lap in range(LAPS):
             mark = len(panel.events)
@@ -46,8 +46,7 @@ def test_every_call_and_capture_ends_with_a_clear_event() -> None:
                 time.sleep(0.02)
             until(
                 lambda m=mark: len(panel.of_type("call.connected", since=m)) >= AT_ONCE,
-                10.0,
-                "connected calls",
+                what="connected calls",
             )
             calls = {event.call_id for event in panel.of_type("call.connected", since=mark)}
             for call_id in calls:
@@ -56,32 +55,35 @@ def test_every_call_and_capture_ends_with_a_clear_event() -> None:
                 phones.play(leg, keys)
             if lap in kill_in:
                 time.sleep(rng.uniform(0.2, 1.5))
-                os.kill(rng.choice(list(site.pids().values())), signal.SIGKILL)
+                busy = [pid for port, pid in site.pids().items() if port < site.sip_port + AT_ONCE // 2]
+                os.kill(rng.choice(busy), signal.SIGKILL)
                 killed += 1
-            time.sleep(2.4)
+                panel.wait("node.cell-lost", killed)
+            # The keys come over and over: where this machine stalls a packet is lost, and the number asked for again.
+            until(lambda c=calls, m=mark: keyed(panel, m) >= c, what="completed captures")
             for leg in phones.callers:
                 phones.silence(leg)
                 phones.hang_up(leg)
-            until(lambda c=calls, m=mark: ended(panel, m) >= c, 8.0, "ended calls")
+            until(lambda c=calls, m=mark: ended(panel, m) >= c, what="ended calls")
             started = {event.call_id for event in panel.of_type("capture.started", since=mark)}
             done = {event.call_id for event in panel.of_type("capture.completed", since=mark)}
             over = {event.call_id for event in panel.of_type("capture.ended", since=mark)}
             assert started <= done | over | lost(panel, mark)
-            due += len(calls - lost(panel, mark))
-            completed += len(done - lost(panel, mark))
-            until(lambda: len(site.pids()) == site.settings["cells"], 5.0, "all cells back")
-            time.sleep(1.0)
+            until(lambda: len(site.pids()) == site.settings["cells"], what="all cells back")
+            until(lambda: not any(cell.calls for cell in cells_of(site)), what="cells without a call")
+            time.sleep(1.0)  # for what they keep a moment longer
             assert len(panel.of_type("node.cell-lost")) == killed  # none ends by itself
-            cells = read_status(Path(site.settings["status_socket"])).cells
-            assert [cell.calls for cell in cells] == [0] * len(cells)  # none is stuck
-            for cell in cells:
+            for cell in cells_of(site):
                 memory[cell.pid].append((cell.served, private_mb(cell.pid)))
         assert len(lost(panel, 0)) > 0
         assert not panel.of_type("call.alarm")
-        # all 17 keys of a call; where this machine stalls the phones send late, and a packet is lost
-        assert due - completed <= 0.05 * due + phones.late_ticks
-        assert max(open_files(pid) for pid in site.pids().values()) <= max(idle)
-        assert sum(open_files(each.pid) for each in node_processes(site)) <= node_idle
+        until(
+            lambda: (
+                max(open_files(pid) for pid in site.pids().values()) <= max(idle)
+                and sum(open_files(each.pid) for each in node_processes(site)) <= node_idle
+            ),
+            what="closed files",
+        )
         for samples in memory.values():
             settled = [(served, mb) for served, mb in samples if served >= SETTLED_CALLS]
             if settled:
@@ -92,6 +94,17 @@ def test_every_call_and_capture_ends_with_a_clear_event() -> None:
 
 def ended(panel: Panel, mark: int) -> set[str]:
     return {event.call_id for event in panel.of_type("call.ended", since=mark)} | lost(panel, mark)
+
+
+def keyed(panel: Panel, mark: int) -> set[str]:
+    """The calls whose number was captured, and those that a killed cell took along."""
+    done = {event.call_id for event in panel.of_type("capture.completed", since=mark)}
+    return done | lost(panel, mark)
+
+
+def cells_of(site: Site) -> tuple[CellStatus, ...]:
+    """What the node says of its cells."""
+    return read_status(Path(site.settings["status_socket"])).cells
 
 
 def lost(panel: Panel, mark: int) -> set[str]:

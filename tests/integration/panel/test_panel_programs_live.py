@@ -116,7 +116,7 @@ def test_the_example_takes_a_payment(
         [*command, "--amount-minor", "1999", "--reference", "INV-9"], stdout=subprocess.PIPE, text=True
     ) as program:
         call = server.world.cell.calls[call_id]
-        until(lambda: call.capture is not None and call.capture.collecting is not None, 20, "capture")
+        until(lambda: call.capture is not None and call.capture.collecting is not None, what="capture")
         server.do(server.world.cell.key(call_id, number, "1230", "123"))
         said, _ = program.communicate(timeout=30)
     assert program.returncode == status, said
@@ -131,10 +131,10 @@ def test_an_event_is_signed_tried_again_after_a_restart_and_taken_once(
     made = _subscribe(boss, receiver.url, "call.*")
     receiver.answers = [500, 302]
     server.do(server.world.cell.call_in(caller="+36301234567"))
-    until(lambda: len(receiver.got) >= 2, 10, "first tries")  # arrived and connected, neither taken
+    until(lambda: len(receiver.got) >= 2, what="first tries")  # arrived and connected, neither taken
     server.restart()
     server.world.clock.advance(seconds=40)
-    until(lambda: len(receiver.got) >= 4, 10, "second tries")
+    until(lambda: len(receiver.got) >= 4, what="second tries")
     names = []
     now_s = server.world.clock.now().timestamp()
     for headers, body in receiver.got:
@@ -160,11 +160,11 @@ def test_the_test_button_and_an_end_that_wants_no_more(
     made = _subscribe(boss, receiver.url, "payment.*")
     path = f"/webhook-subscriptions/{made['webhook']['id']}"
     assert boss.post(f"{path}/test").status_code == 202
-    until(lambda: receiver.got, 10, "test event")
+    until(lambda: receiver.got, what="test event")
     assert example.verify_webhook(made["secret"], *receiver.got[0])["type"] == "webhook.test"
     receiver.answers = [410]
     boss.post(f"{path}/test")
-    until(lambda: not boss.get("/webhook-subscriptions").json()["webhooks"][0]["enabled"], 10, "the end")
+    until(lambda: not boss.get("/webhook-subscriptions").json()["webhooks"][0]["enabled"], what="the end")
     assert boss.patch(path, json={"enabled": True}).json()["enabled"]
     assert boss.delete(path).status_code == 204
     assert boss.get(f"{path}/deliveries").status_code == 404
@@ -186,11 +186,11 @@ def test_a_receiver_that_is_away_for_three_days_is_left_alone(
         return lambda: newest()["tries"] == times
 
     for times in range(1, 5):
-        until(tried(times), 15, "try")
+        until(tried(times), what="try")
         assert newest()["error"] == "connection"
         server.world.clock.advance(days=1, minutes=1)
         boss.post("/session", json={"name": "boss", "password": PASSWORD})  # who was idle signs in again
-    until(lambda: not boss.get("/webhook-subscriptions").json()["webhooks"][0]["enabled"], 15, "the end")
+    until(lambda: not boss.get("/webhook-subscriptions").json()["webhooks"][0]["enabled"], what="the end")
 
 
 def test_over_tls_the_name_is_checked_although_the_address_is_dialled(
@@ -215,7 +215,7 @@ def test_over_tls_the_name_is_checked_although_the_address_is_dialled(
             made = _subscribe(boss, f"https://{host}:{receiver.port}/hook", "payment.*")
             path = f"/webhook-subscriptions/{made['webhook']['id']}"
             boss.post(f"{path}/test")
-            until(_tried(boss, path), 10, "try")
+            until(_tried(boss, path), what="try")
             (item,) = boss.get(f"{path}/deliveries").json()["deliveries"]
             assert (item["state"], item["error"]) == (state, error), host
     assert [headers["host"] for headers, _ in receiver.got] == [f"hook.test:{receiver.port}"]
@@ -235,7 +235,7 @@ def test_a_new_secret_signs_beside_the_former_one_until_the_receiver_has_changed
     def secrets_that_fit(*known: str) -> list[bool]:
         count = len(receiver.got)
         boss.post(f"{path}/test")
-        until(lambda: len(receiver.got) > count, 10, "test event")
+        until(lambda: len(receiver.got) > count, what="test event")
         now_s = server.world.clock.now().timestamp()
         fits = []
         for secret in known:
@@ -268,12 +268,12 @@ def test_a_delivery_is_sent_again_by_hand_under_its_id(boss: httpx.Client, recei
     def listed(state: str) -> list[dict[str, Any]]:
         return list(boss.get(f"{path}/deliveries?state={state}").json()["deliveries"])
 
-    until(lambda: listed("pending")[0]["tries"] == 1, 10, "first try")
+    until(lambda: listed("pending")[0]["tries"] == 1, what="first try")
     assert boss.post(f"{path}/deliveries/{delivery['id']}/resend").status_code == 202
-    until(lambda: listed("delivered"), 10, "second try")
+    until(lambda: listed("delivered"), what="second try")
     assert listed("pending") == listed("failed") == []
     assert boss.post(f"{path}/deliveries/{delivery['id']}/resend").status_code == 202  # it was lost there
-    until(lambda: len(receiver.got) == 3, 10, "third")
+    until(lambda: len(receiver.got) == 3, what="third")
     assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
     other = _subscribe(boss, receiver.url, "call.*")["webhook"]["id"]
     wrong = boss.post(f"/webhook-subscriptions/{other}/deliveries/{delivery['id']}/resend")

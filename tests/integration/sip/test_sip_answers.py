@@ -68,7 +68,7 @@ def test_a_call_that_a_cell_does_not_know_is_gone(fronted: tuple[Site, Kamailio]
             CSeq: 7 BYE
             Max-Forwards: 9"""
         ),
-        sipp.receive("481", 'timeout="4000"'),
+        sipp.receive("481", 'timeout="30000"'),
     )
     asking = site.add(sipp.Sipp(lines, free_port(), carrier.target))
     assert asking.wait() == 0, asking.errors()
@@ -84,7 +84,6 @@ def test_who_never_acknowledges_does_not_keep_the_operator(fronted: tuple[Site, 
     site, _ = fronted
     rtp = site.add(RtpPort())
     agent = site.add(sipp.Sipp(sipp.agent(rtp.port), site.agent_port))
-    time.sleep(0.3)
     silent = sipp.scenario(
         "late-offer-without-ack",
         sipp.invite("49", ""),
@@ -95,6 +94,6 @@ def test_who_never_acknowledges_does_not_keep_the_operator(fronted: tuple[Site, 
     )
     since = time.monotonic()
     site.add(sipp.Sipp(silent, free_port(), site.target))
-    assert agent.wait(6.0) == 0, agent.errors()
-    assert 1.9 < time.monotonic() - since < 5.0
+    assert agent.wait() == 0, agent.errors()
+    assert 1.9 < time.monotonic() - since < 20.0, "SIP's own patience is 32 s"
     assert site.panel.wait("call.ended").reason == "failed"

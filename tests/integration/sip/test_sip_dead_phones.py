@@ -10,7 +10,7 @@ from tests.phones import sipp
 from tests.phones.rtp import RtpPort, free_port
 from tests.phones.site import Site, until
 
-FREED_S = 16.0  # four or five on a quiet machine; PJSIP by itself: 32
+FREED_S = 24.0  # four or five on a quiet machine; PJSIP by itself: 32
 
 
 def silent(port: int) -> socket.socket:
@@ -52,7 +52,7 @@ def test_agents_that_are_not_there_do_not_fill_the_cell() -> None:
         ends = [silent(site.agent_port), silent(dead)]
         callers = site.add(sipp.Sipp(refused, free_port(), site.target, calls=2, rate=20))
         site.panel.wait("call.arrived", 1)
-        assert callers.wait(10.0) == 0, callers.errors()
+        assert callers.wait() == 0, callers.errors()
         since = time.monotonic()
         site.panel.wait("call.ended", 1)
         until(lambda: "CANCEL" in requests(ends[1]), FREED_S, "word that nobody waits any more")

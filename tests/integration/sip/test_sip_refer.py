@@ -50,20 +50,20 @@ def test_what_is_no_phone_is_not_dialled_and_a_phone_is(site: Site) -> None:
         assert agent.refer(target) in (400, 603), target
     for number, target in enumerate(NOT_TO_BE_DIALLED, start=1):
         assert agent.refer(target) == 202, target
-        until(lambda count=number: site.log().count("transfer_failed") == count, 8.0, f"end of {target}")
+        until(lambda count=number: site.log().count("transfer_failed") == count, what=f"end of {target}")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
         since = time.monotonic()
         assert agent.refer(f"<sip:x@127.0.0.1:{silent.getsockname()[1]}>") == 202
         count = len(NOT_TO_BE_DIALLED) + 1
-        until(lambda: site.log().count("transfer_failed") == count, 8.0, "end of what nobody answers")
-        assert time.monotonic() - since < 5.0, "32 s are PJSIP's patience"
+        until(lambda: site.log().count("transfer_failed") == count, what="end of what nobody answers")
+        assert time.monotonic() - since < 20.0, "32 s are PJSIP's patience"
     assert not site.panel.of_type("call.ended")
     port = free_port()
     site.add(sipp.Sipp(sipp.agent(rtp.port), port))
     assert agent.refer(f"<sip:second@127.0.0.1:{port}>") == 202
     assert site.panel.wait("call.transferred", call_id=call_id).agent_uri == f"sip:second@127.0.0.1:{port}"
-    until(lambda: "BYE" in agent.requests, 5.0, "BYE to the phone that handed it on")
+    until(lambda: "BYE" in agent.requests, what="BYE to the phone that handed it on")
     assert site.pids() == pids
     site.panel.run(site.panel.hub.hang_up(call_id))
     site.panel.wait("call.ended", call_id=call_id)

@@ -14,6 +14,7 @@ import pytest
 
 import dsp
 from paycall.cli import main
+from paycall.domain.errors import StateError
 from paycall.domain.fields import Field
 from paycall.domain.ids import new_id
 from paycall.media.prompts import RECORDING_NOTICE, PromptLibrary
@@ -71,7 +72,7 @@ def recorded(folder: Path, call_id: str, *, complete: bool = True) -> Summary:
         ours = [one for one in recordings(folder / "recordings") if one.header.call_id == call_id]
         return ours[0] if ours and (ours[0].complete or not complete) else None
 
-    return found() if not complete else until(found, 5, "recording that has ended")
+    return found() if not complete else until(found, what="recording that has ended")
 
 
 def exported(folder: Path, one: Summary) -> tuple[np.ndarray, np.ndarray]:
@@ -168,18 +169,21 @@ def test_a_killed_cell_leaves_what_it_had_written(site: Site, folder: Path) -> N
     said, _ = exported(folder, one)
     assert share_found(said, asking) > SURE
     site.hang_up_all()
-    until(lambda: site.pids(), 10, "another cell")
+    until(lambda: site.pids(), what="another cell")
 
 
 def test_the_call_goes_on_when_nothing_more_can_be_written(site: Site, folder: Path) -> None:
     """The kernel refuses to let the cell's files grow, as a full disk would."""
     call = Call(site)
-    until(lambda: recorded(folder, call.call_id, complete=False), 5, "recording")
+    until(lambda: recorded(folder, call.call_id, complete=False), what="recording")
     cell = psutil.Process(site.pids()[site.sip_port])
     assert "recording_failed" not in site.log()
     log_bytes = (site.folder / "node.log").stat().st_size  # the cell writes into it as well
     cell.rlimit(resource.RLIMIT_FSIZE, (log_bytes + 20_000, resource.RLIM_INFINITY))
-    until(lambda: "recording_failed" in site.log(), 12, "alarm")
+    until(lambda: "recording_failed" in site.log(), what="alarm")
+    assert site.panel.wait("call.recording", 2, call_id=call.call_id).recording == "failed"
+    with pytest.raises(StateError):
+        site.panel.run(site.panel.hub.pause_recording(call.call_id, True))
     since = time.monotonic()
     sentence = speech("caller-hello")
     call.caller_plays(Stream().audio(sentence).silence(0.3))

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from tests.phones.rtp import free_port
-from tests.phones.site import until
+from tests.phones.site import PATIENCE_S, until
 
 HOST = "127.0.0.1"
 _IDLE_S = 5.5  # HTTP clients drop an idle connection after five seconds: what follows opens a new one
@@ -96,7 +96,7 @@ class Site:
     def vault_answers_the_panel(self) -> bool:
         """A webhook for no acquirer: the vault's word, passed on."""
         url = f"http://{HOST}:{self.first}/api/v1/webhooks/sandbox"
-        answer = httpx.post(url, content=secrets.token_bytes(8), trust_env=False)
+        answer = httpx.post(url, content=secrets.token_bytes(8), timeout=PATIENCE_S, trust_env=False)
         return answer.status_code in (400, 403, 404, 422)
 
 
@@ -104,26 +104,26 @@ class Site:
 def site(tmp_path: Path) -> Iterator[Site]:
     running = Site(tmp_path)
     try:
-        until(lambda: "Ctrl-C" in running.output.read_text(), 60, "start")
+        until(lambda: "Ctrl-C" in running.output.read_text(), 120, "start")
         yield running
     finally:
         running.process.terminate()
-        running.process.wait(20)
+        running.process.wait(60)
 
 
 def test_certificates_are_renewed_under_a_running_site(site: Site) -> None:
     media_log = site.folder / "var" / "log" / "media.log"
-    until(lambda: "control_link_up" in media_log.read_text(), 10, "cell at the panel")
+    until(lambda: "control_link_up" in media_log.read_text(), what="cell at the panel")
     assert site.vault_answers_the_panel()
     before, pids = site.serials(), site.pids()
     renewed = subprocess.run(
         paycall(site.config, "certs", "renew"), check=True, capture_output=True, text=True
     )
     assert "vault" in renewed.stdout
-    assert site.serials().isdisjoint(before)
+    until(lambda: site.serials().isdisjoint(before), what="new certificates")
     time.sleep(_IDLE_S)
     assert site.vault_answers_the_panel()
-    panel_log = (site.folder / "var" / "log" / "panel.log").read_text()
-    assert panel_log.count("certificate_renewed") == 2  # what it shows to cells, and what to the vault
+    panel_log = site.folder / "var" / "log" / "panel.log"  # what it shows to cells, and what to the vault
+    until(lambda: panel_log.read_text().count("certificate_renewed") == 2, what="word of both")
     assert site.pids() == pids
     assert "control_link_down" not in media_log.read_text()

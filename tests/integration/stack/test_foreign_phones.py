@@ -77,7 +77,7 @@ def link_by_phone(seat: Desk, rtp: RtpPort, operator: sipp.Sipp) -> None:
     )
     rtp.play(keys, ("127.0.0.1", operator.peer_rtp()))
     me = seat.get("/session")["operator"]["id"]
-    until(lambda: seat.get(f"/calls/{call['id']}")["operator_id"] == me, 5, "the call to be mine")
+    until(lambda: seat.get(f"/calls/{call['id']}")["operator_id"] == me, what="the call to be mine")
 
 
 def test_baresip_calls_with_rfc4733_and_sipp_answers() -> None:

@@ -63,7 +63,7 @@ def assert_masked_throughout(call: Phones, folder: Path) -> None:
 def test_panel_killed_in_a_capture(seat: Desk, call: Phones, tmp_path: Path) -> None:
     payment_id = seat.pay(seat.call())
     call.key(APPROVED.number[:9])
-    until(lambda: seat.digits(payment_id, "payment-card-number") == 9, 5, "dots")
+    until(lambda: seat.digits(payment_id, "payment-card-number") == 9, what="dots")
     seat.kill(seat.process("panel"))
     call.key(APPROVED.number[9:] + "#" + APPROVED.expiry)
     seat.reconnect()
@@ -86,7 +86,7 @@ def test_panel_killed_in_an_authorization(seat: Desk, call: Phones) -> None:
     seat.payment(payment_id, "authorizing")
     seat.kill(seat.process("panel"))
     seat.reconnect()
-    seat.payment(payment_id, "settled", timeout_s=30)
+    seat.payment(payment_id, "settled")
     assert charges(seat, SLOW[-4:])[before:] == [("approved", 1201)]
     assert call.ended() == [False, False]
 
@@ -101,7 +101,7 @@ def test_vault_killed_in_a_capture(seat: Desk, call: Phones, tmp_path: Path) -> 
     assert call.ended() == [False, False]
     # Once more, with the code in its memory: only the three digits are asked for again.
     seat.kill(seat.process("vault"))
-    until(lambda: seat.http.post(f"/payments/{payment_id}/authorize").status_code != 503, 20, "vault")
+    until(lambda: seat.http.post(f"/payments/{payment_id}/authorize").status_code != 503, what="vault")
     asked = seat.payment(payment_id, lambda p: p["collecting"] == CODE or p["state"] == "ready")
     if asked["collecting"] != CODE:
         seat.post(f"/payments/{payment_id}/capture", fields=[CODE])
@@ -141,17 +141,16 @@ def test_cell_killed(seat: Desk, call: Phones, moment: str) -> None:
     cell = cell_of(seat, port)
     assert cell is not None
     seat.kill(cell)
-    killed_at = time.monotonic()
 
     def lost() -> bool:
         return bool(seat.get(f"/calls/{connected['id']}")["end_reason"] == "cell-lost")
 
-    until(lost, 3, "word of the lost call")
-    until(lambda: cell_of(seat, port), 5, "new cell")
-    until(lambda: call.ended() == [True, True], 10 - (time.monotonic() - killed_at), "release of both phones")
+    until(lost, what="word of the lost call")
+    until(lambda: cell_of(seat, port), what="new cell")
+    until(lambda: call.ended() == [True, True], what="release of both phones")
     if moment == "authorization":
         # The money is not touched by a lost call: the operator sees the result and decides.
-        approved = seat.payment(payment_id, lambda p: p["state"] in ("approved", "settled"), 30)
+        approved = seat.payment(payment_id, lambda p: p["state"] in ("approved", "settled"))
         assert approved["attempts"][-1]["state"] == "approved"
     else:
         seat.payment(payment_id, "cancelled")  # there is nobody left to key it

@@ -61,7 +61,7 @@ class Machine:
             [sys.executable, "-m", "paycall", words[0], "--config", str(self.config), *words[1:]],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
             env=environment(),
         )
@@ -79,7 +79,7 @@ class Machine:
                 env=environment(),
             )
         settings = load_settings(self.config, {})
-        until(lambda: is_ready(self.name, settings), 30, f"answer of {self.name}")
+        until(lambda: is_ready(self.name, settings), what=f"answer of {self.name}")
 
     def take(self, certificates: Path) -> None:
         """Copy the certificates that belong here."""
@@ -98,13 +98,13 @@ class Machine:
         for process in [*main.children(recursive=True), main]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(60)
 
     def stop(self) -> None:
         """End it as an administrator would."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(20)
+            self.process.wait(60)
 
 
 def environment() -> dict[str, str]:
@@ -162,7 +162,7 @@ vault_address = "https://{VAULT}:{to_cells}"
         front = self._put_in_front()
         stack.callback(front.wait, 20)
         stack.callback(front.terminate)
-        until(lambda: sip_answers(FRONT, self.front), 30, "Kamailio")
+        until(lambda: sip_answers(FRONT, self.front), what="Kamailio")
         name, password = (folder / "panel" / "var" / "first-operator.txt").read_text().split()
         seat = SimpleNamespace(panel_url=f"http://{PANEL}:{web}", operator=name, password=password)
         self.desk = Desk(cast(Stack, seat))
@@ -236,12 +236,12 @@ def test_a_payment_goes_on_while_another_node_is_lost(site: Site) -> None:
         calls: list[str] = []
         for caller in callers:  # Kamailio gives the second call to the other node: a cell with fewer calls
             caller.dial(f"sip:shop@{FRONT}:{site.front}")
-            calls.append(until(lambda: new_call(desk, calls), 15, "call that is connected"))
+            calls.append(until(lambda: new_call(desk, calls), what="call that is connected"))
         payments = [desk.pay({"id": call}) for call in calls]
         for caller in callers:
             caller.key(f"{APPROVED.number}#{APPROVED.expiry}")
         until(
-            lambda: all(desk.digits(payment, "expiration-date") == 4 for payment in payments), 15, "expiries"
+            lambda: all(desk.digits(payment, "expiration-date") == 4 for payment in payments), what="expiries"
         )
         dying = f"@127.0.0.1:{site.agents[0]}"
         going = next(
@@ -260,9 +260,9 @@ def test_a_payment_goes_on_while_another_node_is_lost(site: Site) -> None:
             assert spandsp_keys(caller.agent_heard(site.folder)) == ""
         for caller in callers:
             caller.hang_up()
-        until(lambda: desk.get(f"/calls/{calls[going]}")["state"] == "ended", 10, "end of the call")
+        until(lambda: desk.get(f"/calls/{calls[going]}")["state"] == "ended", what="end of the call")
         callers[1 - going].dial(f"sip:shop@{FRONT}:{site.front}")
-        until(lambda: new_call(desk, calls), 15, "next call, at the node that is left")
+        until(lambda: new_call(desk, calls), what="next call, at the node that is left")
     search = Searcher([APPROVED])
     assert search.in_text(site.logs(), "logs") == []
     for url in site.urls:

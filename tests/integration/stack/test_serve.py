@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from paycall.demo.stack import HOST, Stack, start_stack
+from tests.phones.rtp import free_port
 
 SECRET = "f00-not-to-be-shown"
 
@@ -28,7 +29,7 @@ def serve(config: Path, command: str = "serve") -> tuple[int, list[str], str]:
         text=True,
         env={name: value for name, value in os.environ.items() if not name.startswith("PAYCALL_")},
     )
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=90)
     assert started_with(config) == []
     progress = ("paycall: preparing", "paycall: starting", "paycall: stopping")
     return process.returncode, [line for line in said.splitlines() if not line.startswith(progress)], said
@@ -52,7 +53,7 @@ def config(tmp_path: Path) -> Path:
 
 def write(folder: Path, **sections: str) -> Path:
     """Settings of two cells; more lines for a section by its name."""
-    ports = {"panel": free(socket.SOCK_STREAM), "sandbox": free(socket.SOCK_STREAM)}
+    ports = {"panel": free_port(), "sandbox": free_port()}
     panel = sections.get("panel", "")
     if "metrics_port" not in panel:
         panel += f"\n{NO_METRICS}"
@@ -63,20 +64,14 @@ def write(folder: Path, **sections: str) -> Path:
         f"[sandbox]\nport = {ports['sandbox']}\n"
         f"[vault]\n{NO_METRICS}\n{sections.get('vault', '')}\n"
         "[kamailio]\nenabled = false\n"
-        f"[media]\ncells = 2\nfirst_sip_port = {FIRST_SIP_PORT}\nfirst_rtp_port = 21400\n"
+        f"[media]\ncells = 2\n{FIRST_SIP_PORT}{free_port()}\nfirst_rtp_port = {free_port(count=80)}\n"
         f"{NO_METRICS}\n{sections.get('media', '')}\n"
     )
     return config
 
 
-FIRST_SIP_PORT = 21340
+FIRST_SIP_PORT = "first_sip_port = "
 NO_METRICS = "metrics_port = 0"  # another paycall on this machine may have the usual ones
-
-
-def free(kind: socket.SocketKind) -> int:
-    with socket.socket(socket.AF_INET, kind) as sock:
-        sock.bind((HOST, 0))
-        return int(sock.getsockname()[1])
 
 
 def port_of(config: Path, section: str) -> int:
@@ -100,7 +95,7 @@ def test_a_second_serve_in_the_same_folder_is_told_and_leaves_the_first_alone(ru
         [sys.executable, "-m", "paycall", "serve", "--config", str(running.config)],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=90,
     )
     assert second.returncode == 2
     assert second.stdout == ""
@@ -130,7 +125,7 @@ def test_a_process_started_alone_does_not_take_what_another_has(
         [sys.executable, "-m", "paycall", process, "--config", str(running.config)],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=90,
     )
     assert second.returncode == 2
     assert [line for line in second.stderr.splitlines() if line.startswith("paycall: ")] == [
@@ -154,13 +149,11 @@ def test_a_port_for_figures_in_use_is_named(tmp_path: Path) -> None:
 
 
 def test_the_second_cells_sip_port_in_use_is_named(config: Path) -> None:
+    second = int(config.read_text().partition(FIRST_SIP_PORT)[2].partition("\n")[0]) + 1
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind((HOST, FIRST_SIP_PORT + 1))
+        sock.bind((HOST, second))
         code, lines, _ = serve(config)
-    assert (code, lines) == (
-        2,
-        [f"paycall: setting media.first_sip_port: {HOST}:{FIRST_SIP_PORT + 1} is in use"],
-    )
+    assert (code, lines) == (2, [f"paycall: setting media.first_sip_port: {HOST}:{second} is in use"])
 
 
 @pytest.mark.parametrize(
