@@ -27,6 +27,7 @@ from paycall.domain.errors import RefusedRequestError
 from paycall.domain.ids import new_id
 from paycall.domain.money import Money
 from paycall.domain.secret import Pan, SecurityCode
+from tests.phones.rtp import free_port
 
 INSTALLED = str(
     Path(__file__).parents[2] / "build" / "prism" / "node_modules" / ".bin"
@@ -46,9 +47,7 @@ def prism() -> Iterator[int]:
             "Prism is missing: scripts/system-tools.sh installs it with npm"
         )
         pytest.skip("needs Prism: npm install @stoplight/prism-cli, or PAYCALL_PRISM")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [program, "mock", "-h", "127.0.0.1", "-p", str(port), str(SPEC)],
         stdout=subprocess.DEVNULL,
@@ -65,7 +64,7 @@ def prism() -> Iterator[int]:
         yield port
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def run(port: int, work: Any, **settings: str) -> Any:

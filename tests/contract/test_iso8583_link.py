@@ -28,7 +28,7 @@ class Host:
     def __init__(self, answers: Callable[[Host, dict[str, str]], Awaitable[None]]) -> None:
         self._answers = answers
         self.heard: list[dict[str, str]] = []
-        self.connections = 0
+        self.connections = self.ended = 0
         self.writer: asyncio.StreamWriter | None = None
         self.signs_on = True
 
@@ -44,6 +44,7 @@ class Host:
                 elif message["t"] != "0800":
                     await self._answers(self, message)
         except (OSError, asyncio.IncompleteReadError):
+            self.ended += 1
             writer.close()
 
     def answer(self, message: dict[str, str], code: str, **changes: str) -> None:
@@ -54,6 +55,12 @@ class Host:
 
     def kinds(self) -> list[str]:
         return [message["t"] + message.get("70", "") for message in self.heard]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(40):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 def with_host(
@@ -71,7 +78,7 @@ def with_host(
                 "institution_id": "123456",
                 "terminal_id": "PAYCALL1",
                 "merchant_id": "PAYCALL00000001",
-                "read_s": 0.5,
+                "read_s": 10.0,
             }
             | settings
         )
@@ -129,9 +136,11 @@ def test_many_requests_share_one_connection_and_get_their_own_answers() -> None:
 def test_a_caller_who_gives_up_during_the_sign_on_leaves_no_half_open_line() -> None:
     async def work(acquirer: Iso8583Acquirer, host: Host) -> None:
         host.signs_on = False
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.1):
-                await acquirer.authorize(order(), CARD)
+        asking = asyncio.create_task(acquirer.authorize(order(), CARD))
+        await until(lambda: "0800001" in host.kinds())
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
         host.signs_on = True
         assert (await acquirer.authorize(order(), CARD)).outcome is Outcome.APPROVED
 
@@ -155,7 +164,7 @@ def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_ones() -> None:
             await acquirer.authorize(order(), CARD)
         assert (await acquirer.authorize(order(), CARD)).outcome is Outcome.DECLINED
 
-    assert with_host(late_then_right, work).connections == 1
+    assert with_host(late_then_right, work, read_s=1.0).connections == 1
 
 
 def test_an_answer_with_a_foreign_reference_is_none() -> None:
@@ -166,7 +175,7 @@ def test_an_answer_with_a_foreign_reference_is_none() -> None:
         with pytest.raises(NoAnswerError):
             await acquirer.authorize(order(), CARD)
 
-    with_host(foreign, work)
+    with_host(foreign, work, read_s=0.3)
 
 
 def test_a_broken_line_answers_nobody_and_the_next_request_dials_anew() -> None:
@@ -208,20 +217,19 @@ def test_a_host_that_does_not_sign_us_on_was_sent_nothing() -> None:
             await acquirer.authorize(order(), CARD)
         assert "0100" not in host.kinds()
 
-    with_host(approve, work)
+    with_host(approve, work, read_s=0.3)
 
 
 def test_an_idle_line_is_echoed_and_a_dead_one_is_given_up() -> None:
     async def work(acquirer: Iso8583Acquirer, host: Host) -> None:
         await acquirer.authorize(order(), CARD)
-        await asyncio.sleep(0.5)
-        assert host.kinds().count("0800301") >= 2
+        await until(lambda: host.kinds().count("0800301") >= 2)
         host.signs_on = False  # it answers no echo any more
-        await asyncio.sleep(1.0)
+        await until(lambda: host.ended == 1)
         host.signs_on = True
         assert (await acquirer.authorize(order(), CARD)).outcome is Outcome.APPROVED
 
-    assert with_host(approve, work, echo_s=0.15).connections == 2
+    assert with_host(approve, work, echo_s=0.15, read_s=0.5).connections == 2
 
 
 def test_what_does_not_fit_the_hosts_format_is_not_sent() -> None:
@@ -236,8 +244,7 @@ def test_what_does_not_fit_the_hosts_format_is_not_sent() -> None:
 def test_closing_leaves_whoever_waits_without_an_answer() -> None:
     async def work(acquirer: Iso8583Acquirer, host: Host) -> None:
         asked = asyncio.create_task(acquirer.authorize(order(), CARD))
-        while "0100" not in host.kinds():
-            await asyncio.sleep(0.01)
+        await until(lambda: "0100" in host.kinds())
         await acquirer.aclose()
         with pytest.raises(NoAnswerError):
             await asked
