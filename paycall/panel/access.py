@@ -73,6 +73,8 @@ ACCESS: dict[str, Permission | None] = {
     "end_capture": _P.TAKE_PAYMENTS,
     "authorize_payment": _P.TAKE_PAYMENTS,
     "cancel_payment": _P.TAKE_PAYMENTS,
+    "enquire_payment": _P.TAKE_PAYMENTS,
+    "set_payment_aside": _P.TAKE_PAYMENTS,
     "settle_payment": _P.SETTLE,
     "void_payment": _P.VOID,
     "refund_payment": _P.REFUND,

@@ -253,7 +253,7 @@ class CallEvents:
         for field in snapshot.stored:
             live.of(field).state = "stored"
 
-        def record(session: Session) -> str:
+        def record(session: Session) -> tuple[str, bool]:
             row = payment_for_change(session, payment_id)
             if row.state == PaymentState.CREATED.value:
                 move(session, row, PaymentEvent.CAPTURE_STARTED, self._context.now())
@@ -263,13 +263,14 @@ class CallEvents:
                 row.stored = in_order([*row.stored, *(f.value for f in snapshot.stored if f not in waiting)])
                 if not waiting and not missing_fields(row) and row.token:
                     move(session, row, PaymentEvent.CAPTURE_COMPLETED, self._context.now())
-            return row.state
+            return row.state, row.set_aside_at is not None
 
         await self._cards.read_first(payment_id)
-        state = PaymentState(await self._context.write(record))
+        name, set_aside = await self._context.write(record)
+        state = PaymentState(name)
         await self._context.show_payment(payment_id)
         self._cards.read_soon(payment_id)
-        if state in FINAL_FOR_CAPTURE or state is PaymentState.CANCELLED:
+        if state in FINAL_FOR_CAPTURE or state is PaymentState.CANCELLED or set_aside:
             self._captures.end_soon(payment_id)
 
 

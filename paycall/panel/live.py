@@ -64,31 +64,70 @@ class LiveCaptures:
             del self._by_payment[payment_id]
 
 
+# However often the button is pressed; the vault's own rounds come beside it.
+ENQUIRY_EVERY_S = 10.0
+
+
 class LiveSearches:
-    """What the vault is doing about the payments whose outcome is unknown."""
+    """What the vault is doing about the payments whose outcome is unknown, and when people had it enquire."""
 
     def __init__(self) -> None:
         self._by_payment: dict[str, tuple[Search, float]] = {}
+        self._enquired_at_s: dict[str, float] = {}
+        self._enquiring: set[str] = set()
+
+    def begin_enquiry(self, payment_id: str, now_s: float) -> bool:
+        """Whether one may be made now; then it is under way."""
+        if self._ask_again_in_s(payment_id, now_s) > 0:
+            return False
+        self._enquired_at_s[payment_id] = now_s
+        self._enquiring.add(payment_id)
+        return True
+
+    def end_enquiry(self, payment_id: str) -> None:
+        """The acquirer has answered, or not."""
+        self._enquiring.discard(payment_id)
+
+    def _ask_again_in_s(self, payment_id: str, now_s: float) -> float:
+        asked_at_s = self._enquired_at_s.get(payment_id, -ENQUIRY_EVERY_S)
+        return max(0.0, asked_at_s + ENQUIRY_EVERY_S - now_s)
 
     def tell(self, payment_id: str, search: Search | None, now_s: float) -> bool:
         """Keep what the vault told; whether there is something new to show."""
         former = self._by_payment.pop(payment_id, None)
         if search is None:
             return former is not None
-        self._by_payment[payment_id] = (search, now_s + search.next_in_s)
-        return former is None or replace(former[0], next_in_s=0) != replace(search, next_in_s=0)
+        self._by_payment[payment_id] = (search, now_s)
+        return former is None or _but_times(former[0]) != _but_times(search)
 
     def forget(self, payment_id: str) -> None:
         """The outcome is known."""
         self._by_payment.pop(payment_id, None)
+        self._enquired_at_s.pop(payment_id, None)
 
     def view(self, payment_id: str, now_s: float) -> dict[str, Any] | None:
         """As the API shows it; None while the vault has told nothing."""
         found = self._by_payment.get(payment_id)
         if found is None:
             return None
-        search, next_at_s = found
-        return asdict(search) | {"next_in_s": round(max(0.0, next_at_s - now_s), 1)}
+        search, told_at_s = found
+        left = {
+            name: round(max(0.0, told_at_s + seconds - now_s), 1)
+            for name, seconds in (("next_in_s", search.next_in_s), ("people_in_s", search.people_in_s))
+            if seconds is not None
+        }
+        return (
+            asdict(search)
+            | left
+            | {
+                "enquiring": payment_id in self._enquiring,
+                "enquire_in_s": round(self._ask_again_in_s(payment_id, now_s), 1),
+            }
+        )
+
+
+def _but_times(search: Search) -> Search:
+    return replace(search, next_in_s=0, people_in_s=None)
 
 
 def field_view(name: str, stored: bool, live: LiveCapture | None, now_s: float) -> dict[str, Any]:

@@ -162,6 +162,10 @@ class CreatePayment(Request):
         default="one-time", description="reusable: the caller agrees that the card is kept for later payments"
     )
     kept_card: Id | None = Field(default=None, description="a kept card's token: charge it; nothing is keyed")
+    confirm_duplicate: bool = Field(
+        default=False,
+        description="start although what became of this caller's charge of the same amount is not known yet",
+    )
 
 
 class PauseRecording(Request):
@@ -185,7 +189,7 @@ class TakeFields(Request):
 
 
 class Authorize(Request):
-    """``confirm_duplicate``: charge although the same card was charged the same amount a moment ago."""
+    """``confirm_duplicate``: charge although the same card was, or may have been, charged the same amount before."""
 
     confirm_duplicate: bool = False
 
@@ -393,6 +397,9 @@ class Search(Answer):
     asks_again: bool = Field(description="the very same request is sent again; else it is only looked up")
     reversing: bool
     next_in_s: float
+    people_in_s: float | None = Field(description="then a supervisor has to look it up")
+    enquiring: bool = Field(description="the acquirer is being asked at somebody's word")
+    enquire_in_s: float = Field(description="when `/enquire` may be asked again; 0: now")
 
 
 class Payment(Answer):
@@ -433,6 +440,10 @@ class Payment(Answer):
         description="what nobody but people can find out, with the acquirer's own tool"
     )
     search: Search | None = Field(description="while the state is `unknown` and the vault can be reached")
+    set_aside: bool = Field(description="its operator has stopped waiting for an unknown outcome")
+    paid_again: bool = Field(
+        description="a later payment has taken the same amount; keeping this one doubles it"
+    )
     next_steps: list[Step]
     created_at: datetime
     updated_at: datetime

@@ -112,6 +112,15 @@ ATTEMPT_ERRORS: dict[str, str] = {
     "wrong-state": N_("The vault could not charge this card. Take the card again."),
     "needs-review": N_("Nobody but people can find it out: look at the acquirer's own tool"),
 }
+# Names of companies and protocols are the same in every language.
+ACQUIRERS: dict[str, str] = {
+    "adyen": "Adyen",
+    "checkout_com": "Checkout.com",
+    "generic": N_("your payment provider"),
+    "iso8583": N_("your bank's host"),
+    "sandbox": N_("the acquirer simulator"),
+    "stripe": "Stripe",
+}
 OPERATION_KINDS: dict[str, str] = {"settle": N_("Settlement"), "void": N_("Void"), "refund": N_("Refund")}
 # Said when it fails at once, and when the acquirer takes back later what it had confirmed.
 AFTER_FAILURE: dict[str, str] = {
@@ -165,6 +174,7 @@ PROBLEMS: dict[str, str] = {
     "invalid-input": N_("Something in the form is not right."),
     "card-number-in-text": N_("This looks like a card number. Never write one down; let the caller key it."),
     "possible-duplicate": N_("The same card was charged the same amount within the last ten minutes."),
+    "outcome-unknown": N_("What became of a charge of the same amount is not known yet."),
     "link-error": N_("The line's equipment did not answer. Try once more."),
     "vault-unavailable": N_("The card vault cannot be reached just now. Try again in a moment."),
     "session-in-progress": N_("Another payment is being taken on this call."),
@@ -205,6 +215,8 @@ STORY: dict[str, str] = {
     "approved": N_("The bank approved"),
     "declined": N_("The bank declined"),
     "no_answer": N_("No answer: the outcome is looked up"),
+    "enquired": N_("The acquirer is asked at somebody's word"),
+    "set_aside": N_("The operator stopped waiting; the search goes on"),
     "reversed": N_("Reversed: nothing was charged"),
     "cancelled": N_("Cancelled"),
     "settle_requested": N_("Settlement asked for"),
@@ -237,6 +249,7 @@ AUDIT_ACTIONS: dict[str, str] = {
     "second-factor-removed": N_("One-time codes removed"),
     "export": N_("Payments exported"),
     "customer-change": N_("Caller's name and note changed"),
+    "kept-card-deleted": N_("Kept card forgotten"),
     "passkey-add": N_("Passkey set up"),
     "passkey-remove": N_("Passkey removed"),
     "passkey-sign-in": N_("Sign-in with a passkey"),

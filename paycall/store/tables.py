@@ -191,6 +191,8 @@ class PaymentRow(Base):
     kept_token: Mapped[str | None] = mapped_column(String(32))
     card_retry: Mapped[dict[str, Any] | None]
     decision_deadline: Mapped[datetime | None]
+    # When its operator stopped waiting for an outcome that nobody knew.
+    set_aside_at: Mapped[datetime | None]
     settle_at: Mapped[datetime | None]
     # What was taken of the approved amount; what is given back is taken from it.
     settled_minor: Mapped[Minor] = mapped_column(default=0)

@@ -84,6 +84,8 @@ class FakeVault:
         self.operation_outcome = OperationOutcome.DONE
         self.needs_review = False
         self.search: Search | None = None
+        self.enquiries: list[str] = []
+        self.enquiry_gate: asyncio.Event | None = None
         self.settles_part = True
         self.operation_error: type[Exception] | None = None
         self.closed: list[tuple[str, str, str | None]] = []
@@ -186,6 +188,13 @@ class FakeVault:
         return replace(known, needs_review=self.needs_review, search=search)
 
     async def abandon(self, attempt_id: str) -> AuthorizationResult | None:
+        return await self.attempt(attempt_id)
+
+    async def enquire(self, attempt_id: str) -> AuthorizationResult | None:
+        self._check()
+        self.enquiries.append(attempt_id)
+        if self.enquiry_gate is not None:
+            await self.enquiry_gate.wait()
         return await self.attempt(attempt_id)
 
     async def kept_cards(self, customer: str) -> list[KeptCard]:

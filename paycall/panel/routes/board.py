@@ -25,9 +25,11 @@ from paycall.panel.roles import Principal
 from paycall.panel.schemas import Call, Payment
 from paycall.panel.services.context import Context
 from paycall.panel.services.kept_cards import KeptCardService, has_customer
+from paycall.panel.services.operations import limits_minor
 from paycall.panel.services.records import IN_THE_MIDDLE
 from paycall.panel.services.views import call_view, localise_payment
 from paycall.panel.services.visibility import calls_of
+from paycall.panel.services.waiting import count_waiting
 from paycall.store.database import reading
 from paycall.store.tables import CallRow, PaymentRow
 
@@ -69,7 +71,10 @@ class Board(Page):
     caller_languages: dict[str, str]
     test_calls: bool
     dialling: bool
+    may_keep_cards: bool
     keeps_cards: bool
+    waiting: int
+    limits: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,7 @@ def _board(
         ).all()
         front = _front(session, principal, [*rows], wanted, follow=follow)
         payment = _payment(session, context, principal, front)
+        may_keep_cards = KeptCardService(context).may(principal)
         return kind(
             principal=principal,
             language=principal.language,
@@ -142,7 +148,10 @@ def _board(
             caller_languages=LANGUAGES if context.deps.settings.caller_languages else {},
             test_calls=context.deps.test_calls is not None,
             dialling=context.deps.calls.can_dial_out(),
-            keeps_cards=front is not None and has_customer(front) and KeptCardService(context).may(principal),
+            waiting=count_waiting(session, principal),
+            limits=limits_minor(context.deps.settings, principal, payment.currency) if payment else {},
+            may_keep_cards=may_keep_cards,
+            keeps_cards=may_keep_cards and front is not None and has_customer(front),
         )
 
 
@@ -165,7 +174,11 @@ def _front(
 
 def _is_busy(session: Session, call: CallRow) -> bool:
     """Whether the call's payment still needs somebody's eyes."""
-    waiting = select(PaymentRow.id).where(PaymentRow.call_id == call.id, PaymentRow.state.in_(IN_THE_MIDDLE))
+    waiting = select(PaymentRow.id).where(
+        PaymentRow.call_id == call.id,
+        PaymentRow.state.in_(IN_THE_MIDDLE),
+        PaymentRow.set_aside_at.is_(None),
+    )
     return session.scalars(waiting.limit(1)).first() is not None
 
 

@@ -128,7 +128,11 @@ async def create_payment(
     services: InServices,
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> Payment:
-    """Start a payment: the agent leg is masked and the caller is asked for the fields."""
+    """Start a payment: the agent leg is masked and the caller is asked for the fields.
+
+    409 ``outcome-unknown``: what became of this caller's charge of the same amount is not known; if another is meant
+    all the same, ``confirm_duplicate``.
+    """
     if not idempotency_key or len(idempotency_key) > 200 or not idempotency_key.isprintable():
         raise KeyMissingError
     if holds_card_number(idempotency_key):
@@ -141,6 +145,7 @@ async def create_payment(
         caller_language=body.caller_language,
         token_type=body.token_type,
         kept_card=body.kept_card,
+        confirm_duplicate=body.confirm_duplicate,
     )
     payment_id, fresh = await services.captures.create(call_id, new, idempotency_key, principal)
     response.status_code = 201 if fresh else 200

@@ -23,6 +23,7 @@ from paycall.panel.services import history
 from paycall.panel.services.audit import note
 from paycall.panel.services.context import Context
 from paycall.panel.services.history import Search
+from paycall.panel.services.operations import limits_minor
 from paycall.panel.services.records import call_of
 from paycall.panel.services.views import call_view, localise_payment
 from paycall.panel.services.visibility import call_for, payment_for
@@ -56,6 +57,7 @@ class PaymentPage(Page):
     payment: Payment
     front: Call
     story: list[dict[str, Any]]
+    limits: dict[str, int]
     now_ms: int
 
 
@@ -148,6 +150,7 @@ def payment_page(payment_id: Id, request: Request, principal: SignedIn, context:
                 ),
                 front=Call(**call_view(session, call)),
                 story=history.story(session, payment_id),
+                limits=limits_minor(context.deps.settings, principal, row.currency),
                 now_ms=int(context.now().timestamp() * 1000),
             )
         )

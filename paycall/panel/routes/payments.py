@@ -78,7 +78,7 @@ async def authorize_payment(
     services: InServices,
     body: Authorize | None = None,
 ) -> Payment:
-    """Charge the captured card. 409 ``possible-duplicate`` asks for ``confirm_duplicate``."""
+    """Charge the captured card. 409 ``possible-duplicate`` or ``outcome-unknown`` asks for ``confirm_duplicate``."""
     confirmed = body is not None and body.confirm_duplicate
     await services.authorizations.authorize(payment_id, principal, confirm_duplicate=confirmed)
     return await _shown(context, payment_id, principal)
@@ -90,6 +90,27 @@ async def cancel_payment(
 ) -> Payment:
     """Call the payment off; the capture ends and the vault forgets the card."""
     await services.captures.cancel(payment_id, principal)
+    return await _shown(context, payment_id, principal)
+
+
+@router.post("/payments/{payment_id}/enquire", name="enquire_payment", status_code=202)
+async def enquire_payment(
+    payment_id: Id, principal: SignedIn, context: InContext, services: InServices
+) -> Payment:
+    """Have the acquirer asked now what became of an ``unknown`` charge: an enquiry, which charges nothing."""
+    await services.unknown.enquire(payment_id, principal)
+    return await _shown(context, payment_id, principal)
+
+
+@router.post("/payments/{payment_id}/set-aside", name="set_payment_aside", status_code=202)
+async def set_payment_aside(
+    payment_id: Id, principal: SignedIn, context: InContext, services: InServices
+) -> Payment:
+    """Stop waiting for an ``unknown`` outcome: the line opens, the search goes on.
+
+    If it turns out approved, it is voided after ten minutes unless somebody settles it.
+    """
+    await services.unknown.set_aside(payment_id, principal)
     return await _shown(context, payment_id, principal)
 
 

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from paycall.domain.authorization import AuthorizationRequest, AuthorizationResult, CardSummary, Outcome
@@ -34,6 +33,7 @@ from paycall.panel.roles import Principal
 from paycall.panel.services.captures import CaptureService
 from paycall.panel.services.cards import CardService, expire_code
 from paycall.panel.services.context import Context
+from paycall.panel.services.duplicates import check_card
 from paycall.panel.services.kept_cards import REUSABLE, KeptCardService, customer_of
 from paycall.panel.services.operations import OperationService
 from paycall.panel.services.records import call_of, latest_attempt, move, payment_for_change, tell
@@ -42,38 +42,15 @@ from paycall.panel.services.visibility import payment_for
 from paycall.store.tables import AttemptRow, PaymentRow
 
 _log = structlog.get_logger(__name__)
-DUPLICATE_WINDOW = timedelta(minutes=10)
 DECISION_WINDOW = timedelta(minutes=10)
 _POLL_FIRST_S = 0.25
 _POLL_LAST_S = 5.0
-_CHARGED = [
-    state.value
-    for state in (
-        PaymentState.AUTHORIZING,
-        PaymentState.UNKNOWN,
-        PaymentState.APPROVED,
-        PaymentState.SETTLING,
-        PaymentState.SETTLED,
-        PaymentState.SETTLE_FAILED,
-        PaymentState.VOID_FAILED,
-        PaymentState.REFUNDING,
-        PaymentState.PARTLY_REFUNDED,
-        PaymentState.REFUND_FAILED,
-    )
-]
 _EVENTS = {
     Outcome.APPROVED: PaymentEvent.APPROVED,
     Outcome.DECLINED: PaymentEvent.DECLINED,
     Outcome.REVERSED: PaymentEvent.REVERSED,
     Outcome.UNKNOWN: PaymentEvent.NO_ANSWER,
 }
-
-
-class PossibleDuplicateError(StateError):
-    """The same card was charged the same amount a moment ago."""
-
-    code = "possible-duplicate"
-    text = "the same card was charged the same amount within the last ten minutes"
 
 
 @dataclass(frozen=True)
@@ -119,8 +96,9 @@ class AuthorizationService:
         now = self._context.now()
         if row.token is None or not may_authorize(row, previous, call_of(session, row), now):
             raise StateError("the card is not ready to be charged")
-        if not confirm_duplicate and self._charged_before(session, row):
-            raise PossibleDuplicateError
+        if not confirm_duplicate:
+            check_card(session, row, now)
+        row.set_aside_at = None
         attempt = AttemptRow(
             id=new_id("att"),
             payment_id=row.id,
@@ -138,27 +116,6 @@ class AuthorizationService:
         keep_for = customer_of(call_of(session, row)) if row.token_type == REUSABLE else ""
         return _Begun(_request(row, attempt, keep_for), row.token)
 
-    def _charged_before(self, session: Session, row: PaymentRow) -> bool:
-        if row.last4 is None:
-            return False
-        return (
-            session.scalars(
-                select(PaymentRow.id)
-                .where(
-                    PaymentRow.id != row.id,
-                    PaymentRow.last4 == row.last4,
-                    PaymentRow.brand == row.brand,
-                    PaymentRow.expiry == row.expiry,
-                    PaymentRow.amount_minor == row.amount_minor,
-                    PaymentRow.currency == row.currency,
-                    PaymentRow.state.in_(_CHARGED),
-                    PaymentRow.updated_at > self._context.now() - DUPLICATE_WINDOW,
-                )
-                .limit(1)
-            ).first()
-            is not None
-        )
-
     async def _carry_out(self, begun: _Begun) -> None:
         attempt_id = begun.request.attempt_id
         try:
@@ -169,7 +126,7 @@ class AuthorizationService:
         except (VaultError, AcquirerFault, StateError, NotFoundError) as error:
             await self._not_sent(attempt_id, error.code, code_gone=isinstance(error, SecurityCodeGoneError))
             return
-        await self._answered(attempt_id, result)
+        await self.answered(attempt_id, result)
         if result.outcome is Outcome.UNKNOWN:
             await self._follow(attempt_id)
 
@@ -181,7 +138,7 @@ class AuthorizationService:
         """Take over what the vault knows of an attempt at this moment."""
         result = await self._context.deps.vault.attempt(attempt_id)
         if result is not None:
-            await self._answered(attempt_id, result)
+            await self.answered(attempt_id, result)
 
     async def _follow(self, attempt_id: str) -> None:
         """Ask the vault until it knows the attempt's outcome."""
@@ -203,7 +160,7 @@ class AuthorizationService:
                     # Not only not seen: our request may be on its way still, and is refused when it arrives.
                     await self._not_sent(attempt_id, "not-sent")
                     return
-                await self._answered(attempt_id, result)
+                await self.answered(attempt_id, result)
                 if result.outcome is not Outcome.UNKNOWN:
                     return
             if self._context.searches.tell(payment_id, result.search, self._context.deps.clock.monotonic()):
@@ -214,7 +171,7 @@ class AuthorizationService:
     async def _payment_of(self, attempt_id: str) -> str:
         return await self._context.read(lambda session: session.get_one(AttemptRow, attempt_id).payment_id)
 
-    async def _answered(self, attempt_id: str, result: AuthorizationResult) -> None:
+    async def answered(self, attempt_id: str, result: AuthorizationResult) -> None:
         """Write the answer down, show it, and do what follows from it.
 
         Whether a declined card may be tried again is asked for first: the operator learns both at once.
@@ -275,13 +232,13 @@ class AuthorizationService:
     def _after_approval(self, session: Session, row: PaymentRow, attempt: AttemptRow) -> bool:
         """Plan what happens to the approved amount; whether to settle it now.
 
-        An approval that came after the call was lost in the middle of the authorization is for the operator to
-        keep or to void; nobody's word within ten minutes voids it.
+        An approval that came after the call was lost in the middle of the authorization, or after the operator had
+        stopped waiting, is for people to keep or to void; nobody's word within ten minutes voids it.
         """
         now = self._context.now()
         settings = self._context.deps.settings
         ended_at = call_of(session, row).ended_at
-        if ended_at is not None and ended_at > attempt.started_at:
+        if row.set_aside_at is not None or (ended_at is not None and ended_at > attempt.started_at):
             row.decision_deadline = now + DECISION_WINDOW
             return False
         if settings.settlement == "delayed":
@@ -295,9 +252,9 @@ class AuthorizationService:
             return None  # the vault refuses what its network does not allow in any case
 
     async def _not_sent(self, attempt_id: str, code: str, *, code_gone: bool = False) -> None:
-        """Certainly not charged: the operator may try again."""
+        """Certainly not charged: the operator may try again, unless they have stopped waiting."""
 
-        def record(session: Session) -> str | None:
+        def record(session: Session) -> tuple[str, bool] | None:
             attempt = session.get(AttemptRow, attempt_id)
             if attempt is None:
                 raise NotFoundError
@@ -309,13 +266,18 @@ class AuthorizationService:
             now = self._context.now()
             attempt.state, attempt.error, attempt.answered_at = "not_sent", code, now
             move(session, row, PaymentEvent.NOT_SENT, now, detail={"attempt": attempt.number, "error": code})
-            if code_gone:
+            if row.set_aside_at is not None:  # nobody waits for it: the card is not kept for a later idea
+                move(session, row, PaymentEvent.CANCELLED, now)
+            elif code_gone:
                 expire_code(session, row, self._context)
-            return row.id
+            return row.id, row.set_aside_at is not None
 
-        payment_id = await self._context.write(record)
-        if payment_id is not None:
+        done = await self._context.write(record)
+        if done is not None:
+            payment_id, cancelled = done
             await self._context.show_payment(payment_id)
+            if cancelled:
+                self._captures.release(payment_id)
 
 
 def _request(row: PaymentRow, attempt: AttemptRow, keep_for: str) -> AuthorizationRequest:

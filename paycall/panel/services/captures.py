@@ -35,6 +35,7 @@ from paycall.domain.payment import FINAL_FOR_CAPTURE, PaymentEvent, PaymentState
 from paycall.domain.ports import CaptureRules
 from paycall.panel.roles import Principal
 from paycall.panel.services.context import Context
+from paycall.panel.services.duplicates import check_start
 from paycall.panel.services.kept_cards import REUSABLE, KeptCardService, customer_of
 from paycall.panel.services.owners import hand_over, show_change_of_owner
 from paycall.panel.services.records import (
@@ -71,6 +72,7 @@ class NewPayment:
     caller_language: str = ""
     token_type: str = "one-time"  # noqa: S105 - a kind of token
     kept_card: str | None = None
+    confirm_duplicate: bool = False
 
     def digest(self, call_id: str) -> str:
         """A fingerprint, to tell the same request from another one under the same key."""
@@ -143,6 +145,8 @@ class CaptureService:
         call = call_for(session, call_id, principal, for_change=True)
         if call.state != CallState.CONNECTED.value:
             raise StateError("the call is not connected")
+        if not new.confirm_duplicate:
+            check_start(session, call, new.money)
         if new.token_type == REUSABLE:
             customer_of(call)  # a withheld number keeps none
         now = self._context.now()
@@ -199,6 +203,7 @@ class CaptureService:
                     session, row, PaymentEvent.CAPTURE_STARTED, self._context.now(), by=principal.id,
                     detail={"fields": taking},
                 )  # fmt: skip
+            row.set_aside_at = None
             row.fields = in_order([*row.fields, *taking])
             row.stored = [name for name in row.stored if name not in taking]
             return row.call_id, taking, before, row.caller_language
@@ -356,7 +361,7 @@ def _call_to_unmask(session: Session, payment_id: str) -> str | None:
         return None
     state = PaymentState(row.state)
     over = state in FINAL_FOR_CAPTURE or state is PaymentState.CANCELLED
-    return row.call_id if over else None
+    return row.call_id if over or row.set_aside_at is not None else None
 
 
 def capture_may_start(row: PaymentRow) -> bool:

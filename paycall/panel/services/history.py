@@ -18,6 +18,7 @@ from paycall.domain.money import Money
 from paycall.domain.payment import PaymentState
 from paycall.panel.roles import Principal
 from paycall.panel.services.visibility import calls_of, payments_of
+from paycall.panel.services.waiting import WAITING, waits
 from paycall.store.tables import (
     ApiKeyRow,
     AttemptRow,
@@ -55,7 +56,7 @@ def payments_query(search: Search, principal: Principal) -> Select[PaymentRow]:
         .order_by(PaymentRow.created_at.desc(), PaymentRow.id)
     )
     if search.state:
-        query = query.where(PaymentRow.state == search.state)
+        query = query.where(waits() if search.state == WAITING else PaymentRow.state == search.state)
     if search.text:
         like = _like(search.text)
         attempts = select(AttemptRow.payment_id).where(AttemptRow.authorization_code.ilike(like, escape="\\"))

@@ -118,6 +118,7 @@ class KeptCardService:
             note(session, now, principal.id, "kept-card-deleted", target=token, address=address)
 
         await self._context.write(forgotten)
+        await self._context.show_call(call_id, "call.updated")
 
     async def _remember(self, payment_id: str) -> None:
         def wanted(session: Session) -> str | None:

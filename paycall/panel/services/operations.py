@@ -116,7 +116,7 @@ class OperationService:
         self.carry_out_soon(operation_id)
 
     def _check_limit(self, row: PaymentRow, kind: str, principal: Principal, amount_minor: int) -> None:
-        limit = limit_minor(self._context.deps.settings, principal, kind, row.currency)
+        limit = limits_minor(self._context.deps.settings, principal, row.currency).get(kind)
         before = row.refunded_minor if kind == "refund" else 0  # a limit is not met twice by halves
         if limit is not None and before + amount_minor > limit:
             raise OverLimitError
@@ -285,15 +285,19 @@ def most(row: PaymentRow, kind: str) -> int:
     return row.settled_minor - row.refunded_minor if kind == "refund" else row.amount_minor
 
 
-def limit_minor(settings: PanelSettings, principal: Principal, kind: str, currency: str) -> int | None:
-    """The most of one payment that the site lets this one settle, void or refund; None: there is no limit."""
-    limits = {
+def limits_minor(settings: PanelSettings, principal: Principal, currency: str) -> dict[str, int]:
+    """The most of one payment that the site lets this one settle, void or refund; what is not there has no limit."""
+    by_kind = {
         "settle": settings.settle_limits_minor,
         "void": settings.void_limits_minor,
         "refund": settings.refund_limits_minor,
     }
-    limit = limits[kind].get(principal.limit_name)
-    return limit.get(currency, 0) if isinstance(limit, dict) else limit
+    found: dict[str, int] = {}
+    for kind, limits in by_kind.items():
+        limit = limits.get(principal.limit_name)
+        if limit is not None:
+            found[kind] = limit.get(currency, 0) if isinstance(limit, dict) else limit
+    return found
 
 
 def _book(row: PaymentRow, operation: OperationRow, done: bool) -> PaymentEvent:

@@ -21,6 +21,7 @@ from paycall.panel.services.operations import OperationService
 from paycall.panel.services.reversals import ReversalService
 from paycall.panel.services.reviews import ReviewService
 from paycall.panel.services.test_calls import TestCallService
+from paycall.panel.services.unknown import UnknownOutcomeService
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Services:
     kept_cards: KeptCardService
     operations: OperationService
     reviews: ReviewService
+    unknown: UnknownOutcomeService
     test_calls: TestCallService
     linking: LinkingService
     dialling: DiallingService
@@ -56,6 +58,7 @@ def wire(context: Context) -> Services:
         kept_cards=kept_cards,
         operations=operations,
         reviews=ReviewService(context, authorizations, operations, reversals),
+        unknown=UnknownOutcomeService(context, captures, authorizations),
         test_calls=test_calls,
         caretaker=Caretaker(context, calls, captures, authorizations, operations, reversals),
         linking=linking,

@@ -112,6 +112,7 @@ def _in_the_middle(session: Session, operator_id: str, now: datetime) -> bool:
             .where(
                 PaymentRow.operator_id == operator_id,
                 PaymentRow.state.in_(IN_THE_MIDDLE),
+                PaymentRow.set_aside_at.is_(None),
                 or_(CallRow.ended_at.is_(None), CallRow.ended_at > now - AFTER_CALL),
             )
             .limit(1)

@@ -17,6 +17,7 @@ from paycall.domain.declines import NextStep, Retry, decline_from_json
 from paycall.domain.fields import Field
 from paycall.domain.payment import PaymentEvent, PaymentState, allows
 from paycall.panel.live import LiveCapture, field_view
+from paycall.panel.services.duplicates import paid_again
 from paycall.panel.services.records import caller_is_gone, in_order, missing_fields
 from paycall.store.tables import AttemptRow, CallRow, CustomerRow, OperationRow, OperatorRow, PaymentRow
 
@@ -117,6 +118,8 @@ def payment_view(
         "refunded_minor": row.refunded_minor,
         "settles_part": latest is not None and latest.settles_part,
         "decision_deadline": _time(row.decision_deadline),
+        "set_aside": row.set_aside_at is not None,
+        "paid_again": row.decision_deadline is not None and paid_again(session, row, call),
         "actions": actions(row, call_open, chargeable),
         "needs_review": _needs_review(attempts, operations),
         "next_steps": next_steps(row, latest, call_open, chargeable, retry),
@@ -208,6 +211,8 @@ def actions(row: PaymentRow, call_open: bool, chargeable: bool) -> list[str]:
         found.append("capture")
     if chargeable:
         found.append("authorize")
+    if state is PaymentState.UNKNOWN:
+        found += ["enquire"] if row.set_aside_at is not None else ["enquire", "set-aside"]
     for name, event in (
         ("cancel", PaymentEvent.CANCELLED),
         ("settle", PaymentEvent.SETTLE_REQUESTED),

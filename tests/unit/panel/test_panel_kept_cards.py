@@ -54,7 +54,7 @@ def test_a_kept_card_is_charged_in_a_later_call_and_nothing_is_keyed(run: Run) -
         await world.cell.end(first)
         call_id = await world.cell.call_in()
         page = (await anna.get("/", params={"call": call_id})).text
-        assert f'data-kept-card="{card["token"]}"' in page and 'name="token_type"' in page
+        assert f'data-kept-card="{card["token"]}"' in page and "data-keeps-card" in page
         assert "Forget the kept card" not in page
         payment = await new_payment(anna, call_id, kept_card=card["token"])
         assert (payment["state"], payment["missing"], payment["card"]["last4"]) == ("ready", [], "4242")
@@ -78,7 +78,7 @@ def test_a_withheld_number_keeps_no_card_and_reaches_nobody_s(run: Run) -> None:
         assert (refused.status_code, refused.json()["code"]) == (409, "number-withheld")
         assert (await start(anna, hidden, kept_card=card["token"])).json()["code"] == "number-withheld"
         assert await kept_by(anna, hidden) == []
-        assert 'name="token_type"' not in (await anna.get("/", params={"call": hidden})).text
+        assert "data-keeps-card" not in (await anna.get("/", params={"call": hidden})).text
         other = await world.cell.call_in(caller="+36705550000")
         assert await kept_by(anna, other) == []
         stolen = await start(anna, other, kept_card=card["token"])

@@ -15,6 +15,7 @@ from babel.messages.pofile import read_po
 from sqlalchemy import update
 
 from paycall.control import messages as m
+from paycall.domain.authorization import Search
 from paycall.domain.call import EndReason
 from paycall.domain.payment import PaymentState
 from paycall.panel import languages, words
@@ -116,7 +117,25 @@ async def _pages(world: PanelWorld, language: str) -> dict[str, str]:
         await look(f"board {state.value}", f"/fragments/board?call={call_id}")
         await look(f"payment {state.value}", f"/payments/{payment['id']}")
     with writing(world.database) as session:
-        session.execute(update(PaymentRow).values(state="settled", settled_minor=1500, refunded_minor=500))
+        session.execute(update(PaymentRow).values(state="unknown"))
+        session.execute(update(AttemptRow).values(reversal_due=False, error=None))
+    for reversing in (True, False):
+        search = Search(3, asks_again=not reversing, reversing=reversing, next_in_s=30.0, people_in_s=3000.0)
+        world.app.state.context.searches.tell(payment["id"], search, world.clock.monotonic())
+        await look(f"unknown {reversing}", f"/fragments/board?call={call_id}")
+    for state in ("unknown", "approved"):
+        with writing(world.database) as session:
+            values = {
+                "state": state,
+                "set_aside_at": world.clock.now(),
+                "decision_deadline": world.clock.now(),
+            }
+            session.execute(update(PaymentRow).values(**values))
+        await look(f"set aside {state}", f"/fragments/board?call={call_id}")
+        await look(f"set aside {state}, its page", f"/payments/{payment['id']}")
+    with writing(world.database) as session:
+        values = {"state": "settled", "decision_deadline": None, "settled_minor": 1500, "refunded_minor": 500}
+        session.execute(update(PaymentRow).values(**values))
     await look("reports", "/reports")
     for reason in EndReason:
         with writing(world.database) as session:
@@ -162,6 +181,7 @@ def test_no_english_and_no_bare_name_is_left_over(run: Run, language: str) -> No
         english = _english(language)
         left: set[str] = set()
         pages = await _pages(world, language)
+        assert pages["set aside approved"] != pages["board approved"]
         for name, html in pages.items():
             texts = _Texts()
             texts.feed(html)
@@ -173,7 +193,7 @@ def test_no_english_and_no_bare_name_is_left_over(run: Run, language: str) -> No
         assert left == set()
         assert APPROVED not in "".join(pages.values())
 
-    run(scenario)
+    run(scenario, refund_limits_minor={"administrator": 700}, void_limits_minor={"administrator": 1})
 
 
 @pytest.mark.parametrize("language", list(LANGUAGES))

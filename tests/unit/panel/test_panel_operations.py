@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import html
+import re
 from collections.abc import Callable
+
+import pytest
 
 from paycall.domain.authorization import OperationOutcome
 from paycall.domain.errors import NotSentError
+from paycall.panel import languages
+from paycall.panel.languages import LANGUAGES, sum_money
 from paycall.panel.roles import Role
 from tests.fakes.panel_world import (
     APPROVED,
@@ -183,3 +189,44 @@ def test_with_manual_settlement_an_approval_can_be_voided(run: Run) -> None:
         assert (await anna.post(f"/api/v1/payments/{payment_id}/settle")).status_code == 409
 
     run(scenario, settlement="manual")
+
+
+@pytest.mark.parametrize("language", list(LANGUAGES))
+def test_the_limit_of_the_role_is_said_before_it_is_met(run: Run, language: str) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        world.add("boss", Role.SUPERVISOR, language=language)
+        boss = await world.signed_in("boss")
+        _, payment = await card_ready(world, boss, APPROVED)
+        await charge(boss, payment["id"], "approved")
+        words = languages.translations(language).gettext("Your limit for one payment: %(amount)s")
+        url = f"/payments/{payment['id']}"
+
+        def said(kind: str, page: str) -> str:
+            """What the button's dialog says of the limit."""
+            found = re.search(rf'id="{kind}"[^>]*data-limit="([^"]*)"', page)
+            return html.unescape(found[1]) if found else ""
+
+        page = (await boss.get(url)).text
+        assert said("settle", page) == words % {"amount": sum_money(50000, "EUR", language)}
+        assert 'data-most="1999"' in page and 'id="void"' not in page, "the void is above the limit"
+        assert words % {"amount": sum_money(1998, "EUR", language)} in html.unescape(page)
+        await boss.post(f"/api/v1{url}/settle")
+        await until(boss, payment["id"], "settled")
+        await boss.post(f"/api/v1{url}/refund", json={"amount_minor": 300})
+        await until(boss, payment["id"], "partly_refunded")
+        page = (await boss.get(url)).text
+        assert said("refund", page) == words % {"amount": sum_money(1000, "EUR", language)}
+        assert 'data-most="700"' in page, "what is left of the limit"
+        await boss.post(f"/api/v1{url}/refund", json={"amount_minor": 700})
+        await until(boss, payment["id"], "partly_refunded")
+        page = (await boss.get(url)).text
+        assert 'id="refund"' not in page
+        assert words % {"amount": sum_money(1000, "EUR", language)} in html.unescape(page)
+
+    run(
+        scenario,
+        settlement="manual",
+        settle_limits_minor={"supervisor": 50000},
+        void_limits_minor={"supervisor": {"EUR": 1998}},
+        refund_limits_minor={"supervisor": 1000},
+    )

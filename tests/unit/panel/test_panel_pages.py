@@ -47,7 +47,7 @@ def _names(template: str, seen: set[str]) -> set[str]:
 
 
 # Set by the template that includes the part.
-_LOCAL = {"state", "attempt", "amount", "mine"}
+_LOCAL = {"state", "attempt", "amount", "mine", "is_free", "wait_s"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.__name__)

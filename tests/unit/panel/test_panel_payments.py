@@ -145,7 +145,7 @@ def test_no_answer_is_unknown_until_the_acquirer_says(run: Run) -> None:
         anna = await world.signed_in("anna")
         _, payment = await card_ready(world, anna, NO_ANSWER)
         unknown = await charge(anna, payment["id"], "unknown")
-        assert unknown["actions"] == []
+        assert unknown["actions"] == ["enquire", "set-aside"]
         assert (await anna.post(f"/api/v1/payments/{payment['id']}/authorize")).status_code == 409
         world.vault.resolve(unknown["attempts"][0]["id"], Outcome.REVERSED)
         reversed_ = await until(anna, payment["id"], "reversed")

@@ -35,7 +35,8 @@ function place(part) {
   const typed = focused?.dataset?.call;
   old.replaceChildren(...part.childNodes);
   if (!focused) return;
-  const again = (focusedId && document.getElementById(focusedId)) ||
+  const same = focusedId && document.getElementById(focusedId);
+  const again = (same && !same.disabled && same) ||
     (typed && old.querySelector(`[data-call="${CSS.escape(typed)}"]`)) ||
     old.querySelector(".primary") || old;
   again.focus({ preventScroll: true });

@@ -21,10 +21,19 @@ export function minorUnits(text, decimals) {
   return minor > 0 && minor <= 1e11 ? minor : null;
 }
 
-// Asks first; a dialog with a place for it names the form's amount.
-function ask(dialogId, amount) {
+// The most that the role may move, where there is such a limit.
+function showLimit(dialog, words = "") {
+  for (const place of dialog.querySelectorAll("[data-limit]")) {
+    place.textContent = words;
+    place.hidden = !words;
+  }
+}
+
+// Asks first; a dialog with a place for it names the form's amount, and the role's limit.
+function ask(dialogId, { amount = "", limit = "" } = {}) {
   const dialog = document.getElementById(dialogId);
-  for (const place of dialog.querySelectorAll("[data-amount]")) place.textContent = amount ?? "";
+  for (const place of dialog.querySelectorAll("[data-amount]")) place.textContent = amount;
+  showLimit(dialog, limit);
   dialog.returnValue = "no";
   dialog.showModal();
   return new Promise((resolve) => {
@@ -99,11 +108,9 @@ async function send(form) {
     }
     await answered(form, await call(form.dataset.api, form.action, body, headers));
   } catch (problem) {
-    if (problem.code === "possible-duplicate" && form.dataset.duplicate) {
-      if (await ask(form.dataset.duplicate)) await again(form);
-    } else {
-      showError(form, problem.message);
-    }
+    const asks = { "possible-duplicate": form.dataset.duplicate, "outcome-unknown": form.dataset.unknown }[problem.code];
+    if (!asks) showError(form, problem.message);
+    else if (await ask(asks)) await again(form, body, headers);
   } finally {
     buttons.forEach((button) => { button.disabled = false; });
   }
@@ -137,9 +144,10 @@ function fill(place, data) {
   place.dataset.timer = setTimeout(() => { place.hidden = true; }, data.seconds * 1000);
 }
 
-async function again(form) {
+// It is meant, although it may be one charge too many.
+async function again(form, body, headers) {
   try {
-    await call(form.dataset.api, form.action, { confirm_duplicate: true });
+    await answered(form, await call(form.dataset.api, form.action, { ...body, confirm_duplicate: true }, headers));
   } catch (problem) {
     showError(form, problem.message);
   }
@@ -159,6 +167,9 @@ function openPaymentDialog(dialog, button) {
   form.querySelector("[data-kept-name]").textContent = keptName;
   for (const part of form.querySelectorAll("[data-kept], [data-kept-hint]")) part.hidden = !keptCard;
   for (const part of form.querySelectorAll("[data-keyed]")) part.hidden = Boolean(keptCard);
+  // The page was made before the call came: whether this caller's card can be kept is known by the button.
+  const keep = form.querySelector("[data-keep]");
+  if (keep) keep.hidden = !button.hasAttribute("data-keeps-card");
 }
 
 // Settle or refund: the most that can be is there already.
@@ -171,6 +182,7 @@ function openMoneyDialog(dialog, button) {
   form.elements.amount.value = (Number(button.dataset.most) / 10 ** Number(decimals)).toFixed(Number(decimals));
   form.elements.amount.readOnly = isWhole;
   dialog.querySelector("[data-unit]").textContent = button.dataset.currency;
+  showLimit(dialog, button.dataset.limit);
   dialog.querySelector("[data-hint]").hidden = isWhole;
   const whole = dialog.querySelector("[data-whole-hint]");
   if (whole) whole.hidden = !isWhole;
@@ -202,7 +214,7 @@ export function listen() {
     }
     if (!form.dataset.api) return;
     event.preventDefault();
-    if (form.dataset.confirm && !(await ask(form.dataset.confirm, form.dataset.amount))) return;
+    if (form.dataset.confirm && !(await ask(form.dataset.confirm, form.dataset))) return;
     await send(form);
   });
   document.addEventListener("change", (event) => {

@@ -6,5 +6,10 @@ import { startClock } from "./timers.js";
 listen();
 startClock();
 
-// A payment whose outcome is on its way: look again soon.
-if (document.querySelector("[data-refresh]")) setTimeout(() => location.reload(), 1500);
+// A payment whose outcome is on its way: look again soon, but not under the hands of whoever is answering a question.
+const refresh = document.querySelector("[data-refresh]");
+if (refresh) {
+  setInterval(() => {
+    if (!document.querySelector("dialog[open]")) location.reload();
+  }, Number(refresh.dataset.refresh));
+}

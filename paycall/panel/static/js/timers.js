@@ -27,8 +27,13 @@ export function tick() {
   }
   for (const element of document.querySelectorAll("[data-until]")) {
     const left = Number(element.dataset.until) - now;
-    write(element, minutes(left + 999));
+    write(element, left <= 0 && element.dataset.over ? element.dataset.over : minutes(left + 999));
     element.classList.toggle("soon", left < 30000 && !element.classList.contains("keys"));
+  }
+  for (const element of document.querySelectorAll("[data-enabled-at]")) {
+    if (Number(element.dataset.enabledAt) > now) continue;
+    element.disabled = false;
+    delete element.dataset.enabledAt;
   }
   for (const element of document.querySelectorAll("[data-date]")) {
     write(element, dates.format(new Date(Number(element.dataset.date))));
