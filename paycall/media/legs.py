@@ -20,6 +20,7 @@ from paycall.media import dialogs
 from paycall.media.dialogs import Dialog
 from paycall.media.endpoint import SipEndpoint
 from paycall.media.guard import guarded
+from paycall.media.info_keys import is_relay, own_key, write_for_pjsip
 from paycall.media.keys import KEYS, Way
 from paycall.media.sip_text import SipMessage, parse_message
 
@@ -259,17 +260,18 @@ class Leg(pj.Call):  # type: ignore[misc]
         state = prm.e.body.tsxState
         method = state.tsx.method
         if method == "INFO" and state.type == pj.PJSIP_EVENT_RX_MSG and state.tsx.role == pj.PJSIP_ROLE_UAS:
-            self._read_info(state.src.rdata.wholeMsg)
+            self._read_info(state.src.rdata)
         elif method == "INVITE" and state.type == pj.PJSIP_EVENT_TX_MSG:
             self._invite_sent(state.src.tdata, state.tsx)
         elif method == "INVITE" and state.type == pj.PJSIP_EVENT_RX_MSG:
             self._invite_answered(state.src.rdata, state.tsx)
 
-    def _read_info(self, text: str) -> None:
-        """``application/dtmf``, one key as the body: PJSIP itself reads ``application/dtmf-relay`` only."""
-        message = parse_message(text)
-        key = message.body.strip()
-        if message.first("content-type").lower() == "application/dtmf" and len(key) == 1 and key in KEYS:
+    def _read_info(self, received: pj.SipRxData) -> None:
+        """What PJSIP is going to read is put right, what it does not read is read."""
+        message = parse_message(received.wholeMsg)
+        if is_relay(message):
+            write_for_pjsip(received)
+        elif key := own_key(message):
             self._report(KeyReport(way=Way.INFO, key=key, at_s=time.monotonic()))
 
     def _invite_sent(self, sent: pj.SipTxData, tsx: pj.SipTransaction) -> None:

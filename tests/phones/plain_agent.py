@@ -14,7 +14,7 @@ from tests.phones.site import until
 
 
 class PlainAgent:
-    """Answers the first INVITE, and then whatever comes; ``refer`` asks for a transfer."""
+    """Answers the first INVITE, and then whatever comes; ``refer`` and ``info`` ask for something."""
 
     def __init__(self, port: int, rtp_port: int) -> None:
         self._port = port
@@ -56,17 +56,26 @@ class PlainAgent:
 
     def refer(self, refer_to: str) -> int:
         """Ask for a transfer; gives the status of the answer."""
+        return self._ask("REFER", f"Refer-To: {refer_to}")
+
+    def info(self, content_type: str, body: str) -> int:
+        """Send an INFO with exactly this body; gives the status of the answer."""
+        return self._ask("INFO", f"Content-Type: {content_type}", body)
+
+    def _ask(self, method: str, header: str, body: str = "") -> int:
         assert self._invite is not None
         self._cseq += 1
+        cseq = self._cseq
         contact = re.findall("<([^>]*)>", self._invite.first("contact"))[0]
         branch = f"z9hG4bKplain{time.monotonic_ns()}"
-        lines = [f"REFER {contact} SIP/2.0", f"Via: SIP/2.0/UDP 127.0.0.1:{self._port};rport;branch={branch}"]
+        via = f"Via: SIP/2.0/UDP 127.0.0.1:{self._port};rport;branch={branch}"
+        lines = [f"{method} {contact} SIP/2.0", via]
         lines += [f"From: {self._invite.first('to')};tag=plain", f"To: {self._invite.first('from')}"]
-        lines += [f"Call-ID: {self._invite.first('call-id')}", f"CSeq: {self._cseq} REFER"]
+        lines += [f"Call-ID: {self._invite.first('call-id')}", f"CSeq: {cseq} {method}"]
         lines += [f"Contact: <sip:operator@127.0.0.1:{self._port}>", "Max-Forwards: 70"]
-        lines += [f"Refer-To: {refer_to}", "Content-Length: 0", "", ""]
+        lines += [header, f"Content-Length: {len(body)}", "", body]
         self._socket.sendto("\r\n".join(lines).encode(), self._peer)
-        return int(until(lambda: self._statuses.get(self._cseq), what="answer to the REFER"))
+        return int(until(lambda: self._statuses.get(cseq), what=f"answer to the {method}"))
 
     def close(self) -> None:
         """Be gone."""
