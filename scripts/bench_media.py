@@ -2,6 +2,10 @@
 
 Run with `make bench-media`. Prints a table, writes build/bench/media.json and its part of docs/benchmarks.md.
 CPU is that of the cells (or of rtpengine) alone, as the kernel accounts for it; the phones run beside them.
+Callers are strangers to each other, as in life: each begins its keys, and sends in its 20 ms, at a moment of its own,
+the same in every run and for rtpengine. In step, all detectors would be due in the same millisecond of a second, and
+none in the rest of it. A leg's delay counts from the packets as they left to where all but one in twenty have come
+(`lateness_s`): what a phone that waits no longer than it must has. It is the median of all legs.
 `calls_per_core` is the largest number of calls, of those tried, at which one core carries them without loss or
 growing delay: cells (or rtpengine) are pinned to one core, the phones to the others. The phones are one Python
 process: where it is late itself, the ramp stops and says so. Where every size that was tried was carried, it is what
@@ -16,10 +20,10 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import argparse
 import json
+import random
 import shutil
 import sys
 import time
-import wave
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,25 +35,36 @@ from bench_page import BenchPage
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import dsp  # noqa: E402
+from bench_media_sound import (  # noqa: E402
+    FRAME_S,
+    KEY_S,
+    KEYS,
+    RATE,
+    TALK_S,
+    begun_s,
+    caller_sound,
+    delay_s,
+    heard_from,
+    lateness_s,
+    near_key,
+    speech,
+)
+
 from paycall.control.messages import CallConnected  # noqa: E402
 from paycall.domain.fields import Field  # noqa: E402
 from tests.phones import usage  # noqa: E402
 from tests.phones.capture import spandsp_keys  # noqa: E402
-from tests.phones.load import Leg, LoadPhones, packets_of, sound_of  # noqa: E402
+from tests.phones.load import LoadPhones, packets_of, sound_of  # noqa: E402
 from tests.phones.rtpengine import Rtpengine  # noqa: E402
 from tests.phones.site import Site, until  # noqa: E402
 
-RATE = 8000
-KEYS = "4111111111111111#"
-KEY_S, TALK_S = 0.1, 0.7  # a key, then speech until the next
-NEAR_S = 0.3
 SIZES = (20, 40, 60, 70, 80)
 RTPENGINE_SIZES = (20, 80)
 FIRST_RTP_PORT = 20000
-SECONDS = 14.0
+SECONDS = 15.0
 MAX_LOSS = 0.002
 MAX_DELAY_GROWTH_MS = 20.0
+JUDGED_LEGS = 8
 MAX_LATE_TICKS = 10  # of the phones: more, and it is they who are measured
 DELAY_CALLS, DELAY_S = 4, 4.0
 THREADS = {
@@ -58,14 +73,6 @@ THREADS = {
     "clock": "PJSIP: bridge, codecs, RTP out; mask, detector, listener",
     "python": "asyncio: panel, vault",
 }
-
-
-@dataclass
-class Sound:
-    """What callers say: speech with keys in it. ``moments`` are the keys' starts in seconds."""
-
-    pcm: np.ndarray
-    moments: list[float]
 
 
 @dataclass
@@ -85,58 +92,10 @@ class Result:
     memory: dict[str, tuple[float, float]] = field(default_factory=dict, repr=False)  # PSS and private, MB
 
 
-def speech() -> np.ndarray:
-    """The demo's caller, at 8 kHz."""
-    parts = []
-    for path in sorted((ROOT / "paycall/demo/speech").glob("caller-*.wav")):
-        with wave.open(str(path)) as file:
-            parts.append(np.frombuffer(file.readframes(file.getnframes()), dtype=np.int16))
-    talk = np.concatenate(parts)
-    loud = talk[np.abs(talk.astype(int)) > 0]  # no pauses: what is missing near a key is then the mask's
-    return np.asarray(loud, dtype=np.int16)
-
-
-def caller_sound() -> Sound:
-    """Speech, and a key every ``TALK_S``; keys and speech do not overlap."""
-    talk, parts, moments, at = speech(), [], [], 0
-    step = int(TALK_S * RATE)
-    for key in KEYS:
-        piece = np.take(talk, range(at, at + step), mode="wrap")
-        moments.append((sum(part.size for part in parts) + step) / RATE)
-        parts += [piece, dsp.dtmf_tone(key, KEY_S, -10.0)]
-        at += step
-    parts.append(np.take(talk, range(at, at + step), mode="wrap"))
-    return Sound(np.concatenate(parts), moments)
-
-
-def delay_s(sent: np.ndarray, heard: np.ndarray) -> float:
-    """How much later the same sound is in ``heard``, by cross-correlation; both begin at the same moment."""
-    size = 1 << int(np.ceil(np.log2(sent.size + heard.size)))
-    spectrum = np.fft.rfft(heard.astype(float), size) * np.conj(np.fft.rfft(sent.astype(float), size))
-    return float(np.argmax(np.fft.irfft(spectrum, size)[: RATE // 2])) / RATE
-
-
-def near_key(sound: Sound, heard: np.ndarray, late_s: float) -> float:
-    """Share of the speech within ``NEAR_S`` of a key, in 10 ms frames, that is still heard (within 10 dB)."""
-    kept = total = 0
-    for moment in sound.moments:
-        for start in (
-            *np.arange(moment - NEAR_S, moment, 0.01),
-            *np.arange(moment + KEY_S, moment + KEY_S + NEAR_S, 0.01),
-        ):
-            before = sound.pcm[int(start * RATE) : int((start + 0.01) * RATE)].astype(float)
-            after = heard[int((start + late_s) * RATE) : int((start + late_s + 0.01) * RATE)].astype(float)
-            if before.size and after.size and np.sqrt(np.mean(before**2)) > 300:
-                total += 1
-                kept += bool(np.sqrt(np.mean(after**2)) > np.sqrt(np.mean(before**2)) / 3.16)
-    return kept / total if total else 0.0
-
-
 @dataclass
 class Measured:
-    """A run's raw figures: agents with their sound's start, and what the threads used."""
+    """A run's raw figures: what the threads used, and what came."""
 
-    legs: list[tuple[Leg, float]]
     threads: dict[str, usage.Use]
     seconds: float
     loss: float
@@ -144,7 +103,7 @@ class Measured:
 
     def result(self, load: Load, calls: int, keys_lost: int = 0) -> Result:
         """The figures of a call and a second."""
-        delay_ms, recovered, near = load.judge(8, self.legs)
+        delay_ms, recovered, near = load.judge()
         share = 1.0 / calls / self.seconds
         cpu_s = sum(each.cpu_s for each in self.threads.values())
         return Result(
@@ -168,6 +127,8 @@ class Load:
         self.phones = LoadPhones(calls)
         self.sound = caller_sound()
         self.calls = calls
+        chance, between = random.Random(2), round((KEY_S + TALK_S) / FRAME_S)
+        self.before_keys = [chance.randrange(between) for _ in range(calls)]  # packets of speech
 
     def measure(self, pids: list[int]) -> Measured:
         """Play once, and look on."""
@@ -178,10 +139,8 @@ class Load:
             leg.payloads.clear()
             leg.recording = True
             self.phones.play(leg, talk)
-        started = {}
-        for leg in self.phones.callers:
-            started[leg.index] = time.monotonic()
-            self.phones.play(leg, keyed + quiet * 60)
+        for leg, packets in zip(self.phones.callers, self.before_keys, strict=True):
+            self.phones.play(leg, talk[:packets] + keyed + quiet * 60)
         before, from_s, late = usage.of_threads(pids), time.monotonic(), self.phones.late_ticks
         time.sleep(SECONDS)
         after, to_s = usage.of_threads(pids), time.monotonic()
@@ -189,27 +148,21 @@ class Load:
             leg.recording = False
         expected = self.calls * (to_s - from_s) * 50
         loss = max(1 - sum(len(leg.arrivals) for leg in self.phones.agents) / expected, 0.0)
-        return Measured(
-            [(leg, started[leg.index]) for leg in self.phones.agents],
-            usage.between(before, after),
-            to_s - from_s,
-            loss,
-            self.phones.late_ticks - late,
-        )
+        return Measured(usage.between(before, after), to_s - from_s, loss, self.phones.late_ticks - late)
 
-    def judge(self, sample: int, legs: list[tuple[Leg, float]]) -> tuple[float, int, float]:
-        """Median delay in ms, keys recovered, speech heard near a key: over some of the legs."""
+    def judge(self) -> tuple[float, int, float]:
+        """Median delay in ms; keys recovered and speech heard near a key, of some of the legs."""
         delays, recovered, near = [], 0, []
-        for leg, start in legs[:: max(len(legs) // sample, 1)]:
-            heard = sound_of(leg)
+        sampled = set(range(0, self.calls, max(self.calls // JUDGED_LEGS, 1)))
+        for leg, packets in zip(self.phones.agents, self.before_keys, strict=True):
             if not leg.arrivals:
                 continue
-            recovered += len(spandsp_keys(heard))
-            lead = int(max(leg.arrivals[0] - start, 0.0) * RATE)
-            aligned = np.concatenate([np.zeros(lead, dtype=np.int16), heard])
+            aligned = heard_from(leg, begun_s(self.phones.callers[leg.index]) + packets * FRAME_S)
             late_s = delay_s(self.sound.pcm, aligned)
-            delays.append(1000 * late_s)
-            near.append(near_key(self.sound, aligned, late_s))
+            delays.append(1000 * (late_s + lateness_s(leg)))
+            if leg.index in sampled:
+                recovered += len(spandsp_keys(sound_of(leg)))
+                near.append(near_key(self.sound, aligned, late_s))
         return float(np.median(delays)) if delays else 0.0, recovered, float(np.mean(near)) if near else 0.0
 
 
@@ -269,10 +222,8 @@ def delays_ms() -> tuple[float, float]:
     with _site(load) as site:
         try:
             connected = _connect(site, load)
-            started = {}
             for agent, caller in zip(load.phones.agents, load.phones.callers, strict=True):
                 agent.recording = True
-                started[caller.index] = time.monotonic()
                 load.phones.play(caller, packets_of(talk))
             from_s = time.monotonic()
             time.sleep(2.0 + DELAY_S)
@@ -284,11 +235,9 @@ def delays_ms() -> tuple[float, float]:
     for end_s in (2.0 + DELAY_S, 2 * (2.0 + DELAY_S)):
         begin = from_s + end_s - DELAY_S
         parts = []
-        for leg in load.phones.agents:
-            sent = talk[int((begin - started[leg.index]) * RATE) :][: int(DELAY_S * RATE)]
-            parts.append(
-                delay_s(sent, sound_of(leg)[int((begin - leg.arrivals[0]) * RATE) :][: sent.size + RATE])
-            )
+        for agent, caller in zip(load.phones.agents, load.phones.callers, strict=True):
+            sent = talk[int((begin - begun_s(caller)) * RATE) :][: int(DELAY_S * RATE)]
+            parts.append(delay_s(sent, heard_from(agent, begin)[: sent.size + RATE]) + lateness_s(agent))
         heard.append(1000 * float(np.median(parts)))
     return heard[0], heard[1]
 

@@ -1,11 +1,14 @@
 """Many phones at once, in one process: SIP reduced to what a call needs, RTP from prepared packets.
 
 For benchmarks and soak runs, where a process a phone would cost more than what is measured. Behaviour is tested
-with sipp and baresip.
+with sipp and baresip. As real phones do, each sends at a moment of its own in the 20 ms, the same in every run; and
+when a packet came is the kernel's word, however late this process fetches it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import random
 import secrets
 import select
 import socket
@@ -26,6 +29,9 @@ _SDP = (
     "a=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\na=ptime:20\r\na=sendrecv\r\n"
 )
 _ANSWER_S = 10.0
+_SLOTS = 20  # of a millisecond: when in its 20 ms a phone sends
+_FETCH_S = 0.01
+_SO_TIMESTAMPNS = 35  # Linux's; Python has no name for it
 
 
 @dataclass
@@ -45,6 +51,8 @@ class Leg:
     arrivals: list[float] = field(default_factory=list)
     payloads: list[tuple[int, bytes]] = field(default_factory=list)
     recording: bool = False
+    slot: int = 0
+    sent: list[float] = field(default_factory=list)  # when each packet of what is being played left
 
     @property
     def port(self) -> int:
@@ -64,11 +72,14 @@ class LoadPhones:
     def __init__(self, count: int, on_ended: Callable[[Leg], None] | None = None) -> None:
         self.callers = [Leg(index, _rtp_socket()) for index in range(count)]
         self.agents = [Leg(index, _rtp_socket()) for index in range(count)]
+        chance = random.Random(1)
+        for leg in (*self.callers, *self.agents):
+            leg.slot = chance.randrange(_SLOTS)
         self._caller_sip, self._agent_sip = _udp(), _udp()
         self._by_call: dict[str, Leg] = {}
         self._on_ended = on_ended
         self._open = True
-        self._playing: dict[int, tuple[Leg, list[bytes], int]] = {}
+        self._playing: list[dict[int, tuple[Leg, list[bytes]]]] = [{} for _ in range(_SLOTS)]
         self._lock = threading.Lock()
         self.late_ticks = 0
         self._threads = [
@@ -182,41 +193,46 @@ class LoadPhones:
     # ---- RTP ---------------------------------------------------------------------------------------------
 
     def play(self, leg: Leg, packets: list[bytes]) -> None:
-        """Send the packets, one every 20 ms, over and over, from the next tick on."""
+        """Send the packets, one every 20 ms, over and over, from the leg's next moment on."""
         with self._lock:
-            self._playing[id(leg)] = (leg, packets, 0)
+            leg.sent = []
+            self._playing[leg.slot][leg.port] = (leg, packets)
 
     def position(self, leg: Leg) -> int:
         """How many packets of its stream the leg has sent."""
-        with self._lock:
-            return self._playing[id(leg)][2]
+        return len(leg.sent)
 
     def silence(self, leg: Leg) -> None:
         """Stop sending."""
         with self._lock:
-            self._playing.pop(id(leg), None)
+            self._playing[leg.slot].pop(leg.port, None)
 
     def _send(self) -> None:
         tick = time.monotonic()
         while self._open:
+            late = False
+            for slot, playing in enumerate(self._playing):
+                delay = tick + slot * FRAME / 8000 / _SLOTS - time.monotonic()
+                if not playing and slot < _SLOTS - 1:
+                    continue
+                if delay > 0:
+                    time.sleep(delay)
+                late = late or delay < -FRAME / 8000
+                with self._lock:
+                    for leg, packets in playing.values():
+                        self._send_next(leg, packets)
             tick += FRAME / 8000
-            delay = tick - time.monotonic()
-            if delay > 0:
-                time.sleep(delay)
-            elif delay < -0.02:
-                self.late_ticks += 1
-            with self._lock:
-                for key, (leg, packets, position) in list(self._playing.items()):
-                    if leg.peer is None:
-                        continue
-                    head = struct.pack(
-                        "!BBHII", 0x80, PCMA, position & 0xFFFF, position * FRAME & 0xFFFFFFFF, leg.index + 1
-                    )
-                    try:
-                        leg.rtp.sendto(head + packets[position % len(packets)], leg.peer)
-                    except OSError:
-                        continue
-                    self._playing[key] = (leg, packets, position + 1)
+            self.late_ticks += late
+
+    @staticmethod
+    def _send_next(leg: Leg, packets: list[bytes]) -> None:
+        if leg.peer is None:
+            return
+        number = len(leg.sent)
+        head = struct.pack("!BBHII", 0x80, PCMA, number & 0xFFFF, number * FRAME & 0xFFFFFFFF, leg.index + 1)
+        with contextlib.suppress(OSError):
+            leg.rtp.sendto(head + packets[number % len(packets)], leg.peer)
+            leg.sent.append(time.monotonic())
 
     def _receive(self) -> None:
         poll = select.epoll()
@@ -224,18 +240,21 @@ class LoadPhones:
         for descriptor in legs:
             poll.register(descriptor, select.EPOLLIN)
         while self._open:
-            ready = poll.poll(0.1)
-            now = time.monotonic()
-            for descriptor, _ in ready:
-                leg = legs[descriptor]
-                try:
-                    data = leg.rtp.recv(2048)
-                except OSError:
-                    continue
-                if leg.recording and len(data) >= 12 and data[1] & 0x7F == PCMA:
-                    leg.arrivals.append(now)
-                    leg.payloads.append((struct.unpack("!I", data[4:8])[0], data[12:]))
+            time.sleep(_FETCH_S)
+            boot_s = time.time() - time.monotonic()
+            while ready := poll.poll(0):
+                for descriptor, _ in ready:
+                    with contextlib.suppress(OSError):
+                        self._take(legs[descriptor], boot_s)
         poll.close()
+
+    @staticmethod
+    def _take(leg: Leg, boot_s: float) -> None:
+        data, beside, _, _ = leg.rtp.recvmsg(2048, 64)
+        if leg.recording and len(data) >= 12 and data[1] & 0x7F == PCMA:
+            seconds, nanoseconds = struct.unpack("qq", beside[0][2])
+            leg.arrivals.append(seconds + nanoseconds / 1e9 - boot_s)
+            leg.payloads.append((struct.unpack("!I", data[4:8])[0], data[12:]))
 
 
 def packets_of(pcm: np.ndarray) -> list[bytes]:
@@ -277,5 +296,6 @@ def _udp() -> socket.socket:
 def _rtp_socket() -> socket.socket:
     end = _udp()
     end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    end.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
     end.setblocking(False)
     return end
