@@ -193,8 +193,10 @@ class Leg(pj.Call):  # type: ignore[misc]
             self._endpoint.held_calls.add(self)
             self._dialled_at = time.monotonic()
         elif info.state == pj.PJSIP_INV_STATE_CONFIRMED:
-            self.confirmed = True
-            self._observer.on_leg_confirmed(self)
+            # an answer that nothing can be heard with (no codec in common): PJSIP hangs up by itself
+            if not any(media.status == pj.PJSUA_CALL_MEDIA_ERROR for media in info.media):
+                self.confirmed = True
+                self._observer.on_leg_confirmed(self)
         elif info.state == pj.PJSIP_INV_STATE_EARLY and info.role == pj.PJSIP_ROLE_UAC:
             self._observer.on_leg_ringing(self)
 

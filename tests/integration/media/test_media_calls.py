@@ -123,6 +123,23 @@ def test_an_agent_that_does_not_take_the_call(site: Site, answer: str, reason: s
     assert call.caller.wait() == 0, call.caller.errors()
 
 
+def test_an_agent_that_answers_with_what_nobody_can_hear_is_not_reached(site: Site) -> None:
+    """G.729, which was not offered: the caller is not answered, and pays for no call."""
+    g729 = sipp.sdp(free_port()).replace("RTP/AVP 8 ", "RTP/AVP 18 ").replace("8 PCMA", "18 G729")
+    agent = sipp.scenario(
+        "g729",
+        sipp.receive("INVITE"),
+        sipp.reply("200 OK", g729, attributes='retrans="500"'),
+        sipp.receive("ACK", 'optional="true"'),  # PJSIP's BYE may come before it
+        sipp.receive("BYE"),
+        sipp.message(sipp.ANSWER_OK),
+    )
+    call = Call(site, caller_scenario=sipp.refused("503"), agent_scenario=agent, connected=False)
+    assert ended(site, call) == "unreachable"
+    assert call.caller.wait() == 0, call.caller.errors()
+    assert call.agent.wait() == 0, call.agent.errors()
+
+
 def test_a_full_cell_refuses_and_its_calls_go_on(site: Site) -> None:
     ports = [free_port(), free_port()]
     # For two calls; sipp counts a late ACK of the test before as one, too.
