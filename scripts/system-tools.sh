@@ -1,11 +1,11 @@
 #!/bin/sh
 # Installs the system tools that the tests drive: SIP phones, a capture tool, spandsp, a browser, PostgreSQL, a
-# software HSM, and recorded speech in five languages for the detector's talk-off tests.
+# software HSM, an OpenID Connect provider, and recorded speech in five languages for the detector's talk-off tests.
 # `system-tools.sh bench` adds rtpengine, which bench-media measures beside paycall.
 # Needs root or password-less sudo; without either it says what is missing. With CI=true that is a failure.
 set -eu
 
-tools="sipp:sip-tester baresip:baresip-core tshark:tshark chromium:chromium espeak-ng:espeak-ng sox:sox kamailio:kamailio"
+tools="sipp:sip-tester baresip:baresip-core tshark:tshark chromium:chromium espeak-ng:espeak-ng sox:sox kamailio:kamailio glewlwyd:glewlwyd"
 [ "${1:-}" = bench ] && tools="$tools rtpengine:rtpengine-daemon"
 missing=""
 for pair in $tools; do
@@ -58,10 +58,11 @@ export DEBIAN_FRONTEND=noninteractive
 $as_root apt-get update -q >/dev/null
 # shellcheck disable=SC2086
 [ "$missing" = "$promtool_only" ] || $as_root apt-get install -y -q --no-install-recommends $missing >/dev/null
-case "$missing" in *rtpengine*) # the bench starts its own; the package's stays off
-  $as_root systemctl disable --now rtpengine-daemon >/dev/null 2>&1 ||
-    $as_root service rtpengine-daemon stop >/dev/null 2>&1 || true ;;
-esac
+for service in rtpengine-daemon glewlwyd; do # the tests and the bench start their own; the package's stays off
+  case "$missing" in *"$service"*)
+    $as_root systemctl disable --now "$service" >/dev/null 2>&1 || $as_root service "$service" stop >/dev/null 2>&1 || true ;;
+  esac
+done
 if ! promtool; then
   echo "paycall: promtool could not be taken from Debian's package prometheus" >&2
   [ "${CI:-}" = true ] && exit 1
