@@ -24,7 +24,7 @@ PAN = "4111111111111111"
 @pytest.fixture
 def client(served: Any, tmp_path: Path) -> Iterator[httpx.Client]:
     served.open(tmp_path / "ledger.sqlite3")
-    with httpx.Client(base_url=f"http://127.0.0.1:{served.port}", trust_env=False) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{served.port}", timeout=40, trust_env=False) as client:
         yield client
 
 

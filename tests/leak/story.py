@@ -33,8 +33,9 @@ from paycall.scan.encodings import hits
 from paycall.scan.files import scan_file
 from tests.leak.taps import EventTap, taps
 from tests.phones.desk import CODE, EXPIRY, NUMBER, Desk
+from tests.phones.rtp import all_before_others
 from tests.phones.scripted import Phones, phones
-from tests.phones.site import until
+from tests.phones.site import PATIENCE_S, until
 from tests.process_memory import blocks, code_block, need_rights, open_files, started_with
 
 # Codes that begin with a zero: no number in a log is written so, and so none is taken for one of them.
@@ -163,6 +164,7 @@ def tell_story(folder: Path) -> Left:
             stack = start_stack(base, 1, extra, f'rules = "{folder}/rules.toml"')
             try:
                 seat = Desk(stack)
+                all_before_others(seat.process("media").pid)
                 left = _live(seat, folder)
                 left.take(
                     "panel and vault", bytes(to_vault.heard), Search().text(bytes(to_vault.heard), "vault")
@@ -236,13 +238,12 @@ def _pay(seat: Desk, both: Phones) -> tuple[str, Left]:
     left.codes_before = code_block(vault)
     seat.post(f"/payments/{payment_id}/authorize")
     left.attempt = seat.payment(payment_id, "declined")["attempts"][0]["id"].encode()
-    seat.post(f"/payments/{payment_id}/capture", fields=[NUMBER, EXPIRY, CODE])
-    seat.payment(payment_id, lambda p: p["state"] == "capturing" and p["masked"])
+    seat.take(payment_id, NUMBER, EXPIRY, CODE)
     both.key(LOST_ANSWER.number + "#", "info")
     both.key(LOST_ANSWER.expiry + LOST_ANSWER.security_code, "info")
     seat.payment(payment_id, "ready")
     seat.post(f"/payments/{payment_id}/authorize")
-    seat.payment(payment_id, "settled", 30)
+    seat.payment(payment_id, "settled")
     seat.post(f"/payments/{payment_id}/refund")
     seat.payment(payment_id, "refunded")
     time.sleep(_LET_GO_S)
@@ -312,7 +313,7 @@ def _listen_to_recordings(left: Left, var: Path, folder: Path) -> None:
 
 def _failed(seat: Desk, payment_id: str, error: str) -> None:
     """Wait until the number was refused with this error."""
-    until(lambda: _number(seat, payment_id)["error"] == error, 10, error)
+    until(lambda: _number(seat, payment_id)["error"] == error, what=error)
 
 
 def _number(seat: Desk, payment_id: str) -> dict[str, object]:
@@ -359,7 +360,7 @@ def _crash(left: Left, seat: Desk, folder: Path) -> None:
     for pid in (seat.process("vault").pid, cell_of(seat)):
         process = psutil.Process(pid)
         process.send_signal(signal.SIGABRT)
-        psutil.wait_procs([process], timeout=10)
+        psutil.wait_procs([process], timeout=PATIENCE_S)
     left.cores = sorted({*Path.cwd().glob("core*")} - here)
     for core in left.cores:
         core.unlink()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.phones.rtp import free_port
+from tests.phones.rtp import before_others, free_port
 from tests.phones.site import until
 
 _CONFIG = """
@@ -90,6 +90,7 @@ class Baresip:
             stdout=self._output,
             stderr=subprocess.STDOUT,
         )
+        before_others(self.process.pid)
         self._control = until(self._connect, what="control port of baresip")
 
     def _connect(self) -> socket.socket | None:

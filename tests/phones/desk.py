@@ -14,6 +14,7 @@ import httpx
 import psutil
 
 from paycall.demo.stack import Stack, start_stack
+from tests.phones.rtp import all_before_others
 from tests.phones.site import PATIENCE_S, until
 
 NUMBER, EXPIRY, CODE = "payment-card-number", "expiration-date", "security-code"
@@ -56,6 +57,11 @@ class Desk:
         )
         until(lambda: self.get(f"/payments/{payment['id']}")["masked"], what="mask")
         return str(payment["id"])
+
+    def take(self, payment_id: str, *fields: str) -> None:
+        """Ask for these fields (again); the caller, too, keys only when the first of them is asked for."""
+        self.post(f"/payments/{payment_id}/capture", fields=fields)
+        self.payment(payment_id, lambda p: p["state"] == "capturing" and p["collecting"] == fields[0])
 
     def payment(
         self, payment_id: str, wanted: Callable[[dict[str, Any]], bool] | str, timeout_s: float = PATIENCE_S
@@ -109,6 +115,7 @@ def desk(cells: int = 2, extra: str = "", media: str = "") -> Iterator[Desk]:
         stack = start_stack(Path(folder), cells, extra, media=media)
         try:
             seat = Desk(stack)
+            all_before_others(seat.process("media").pid)
             try:
                 yield seat
             finally:

@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 import dsp
 
@@ -68,8 +69,17 @@ def before_others(task: int) -> None:
     Sound is heard in time or lost, and a machine that carries calls does nothing else beside them: Chromium and the
     other workers' tests may take their time.
     """
-    with contextlib.suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, task, -10)
+    with contextlib.suppress(PermissionError, ProcessLookupError):
+        os.setpriority(os.PRIO_PROCESS, task, os.getpriority(os.PRIO_PROCESS, task) - 10)
+
+
+def all_before_others(pid: int) -> None:
+    """The same for every thread of a process that is running already, and of those that it has started."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        main = psutil.Process(pid)
+        for process in (main, *main.children(recursive=True)):
+            for thread in process.threads():
+                before_others(thread.id)
 
 
 @cache

@@ -14,6 +14,7 @@ import numpy as np
 
 from paycall.demo.phone_client import PhoneProcess
 from paycall.demo.stack import Stack
+from tests.phones.rtp import all_before_others
 from tests.phones.site import until
 
 
@@ -26,6 +27,8 @@ class Phones:
         self._thread.start()
         self.agent = self._run(PhoneProcess.start(port=stack.agent_port))
         self.caller = self._run(PhoneProcess.start())
+        for phone in (self.agent, self.caller):
+            all_before_others(phone.pid)
         self._tell(self.agent, "answer", after_ms=100)
 
     def _run(self, coroutine: Any) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.phones.rtp import free_port
+from tests.phones.rtp import before_others, free_port
 from tests.phones.site import PATIENCE_S
 
 _HEAD = '<?xml version="1.0" encoding="ISO-8859-1"?>\n<scenario name="{name}">\n'
@@ -311,6 +311,7 @@ class Sipp:
             command.append(target)
         self._output = (folder / "output").open("wb")
         self.process = subprocess.Popen(command, cwd=folder, stdout=self._output, stderr=subprocess.STDOUT)
+        before_others(self.process.pid)
         if target is None:
             self._await_port(port)
 

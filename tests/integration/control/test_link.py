@@ -44,7 +44,7 @@ CALL, PAYMENT = new_id("call"), new_id("pay")
 
 def run(test: Callable[[Path], Awaitable[None]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(asyncio.wait_for(test(Path(folder) / "c.sock"), 30))
+        asyncio.run(asyncio.wait_for(test(Path(folder) / "c.sock"), 100))
 
 
 def arrived(call_id: str = CALL) -> CallArrived:
@@ -98,7 +98,7 @@ class Panel:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.fail_times = 0
-        self.hub = Hub(self.handle, command_timeout_s=1.0)
+        self.hub = Hub(self.handle, command_timeout_s=20.0)
 
     async def handle(self, sender_id: str, event: Event) -> None:
         if self.fail_times:
@@ -107,7 +107,7 @@ class Panel:
         self.events.append(event)
 
     async def seen(self, *types: type, count: int = 1) -> None:
-        for _ in range(500):
+        for _ in range(4000):
             if sum(isinstance(e, types) for e in self.events) >= count:
                 return
             await asyncio.sleep(0.01)
@@ -227,6 +227,8 @@ def test_commands_are_carried_out_once_refused_by_name_and_time_out() -> None:
             before = len(cell.commands)
             cell.link._take(command)
             cell.link._take(command)
+            while len(cell.commands) == before:
+                await asyncio.sleep(0.01)
             await asyncio.sleep(0.1)
             assert len(cell.commands) == before + 1
 
@@ -290,7 +292,7 @@ def test_a_malformed_sender_is_cut_off_and_others_go_on(
             reader, writer = await asyncio.open_unix_connection(str(path))
             writer.write(line)
             await writer.drain()
-            assert await asyncio.wait_for(reader.read(), 5) == b""
+            assert await asyncio.wait_for(reader.read(), 40) == b""
             writer.close()
             cell.link.send(arrived())
             await panel.seen(CallArrived)

@@ -47,12 +47,12 @@ def test_a_cell_with_the_cells_certificate_is_heard_and_others_are_not(tmp_path:
 
         async with Hub(handle).serve(address, server):
             link = asyncio.create_task(ControlLink(address, hello, refuse, cell).run())
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(40):
                 assert isinstance(await heard.get(), Hello)
             link.cancel()
             await asyncio.gather(link, return_exceptions=True)
             # The panel's own certificate is of another authority: cut off before a word.
-            async with asyncio.timeout(10):  # a listener that took it would keep the connection open
+            async with asyncio.timeout(40):  # a listener that took it would keep the connection open
                 try:
                     reader, writer = await dial(address, panel)
                     writer.write(

@@ -12,6 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.phones.rtp import before_others
+
 pytestmark = pytest.mark.network
 MODES = ("inband", "rfc4733", "info")
 LIMIT_S = 180
@@ -25,15 +27,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def report_of(mode: str, folder: Path) -> tuple[int, dict[str, Any], str]:
     """Exit code, report and error output of one run."""
-    done = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-m", "paycall", "demo", "--json", "--mode", mode],
         cwd=folder,
         env={**os.environ, "TMPDIR": str(_short(mode))},
-        capture_output=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
-    return done.returncode, json.loads(done.stdout), done.stderr.decode()
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as demo:
+        before_others(demo.pid)
+        said, errors = demo.communicate(timeout=LIMIT_S)
+    return demo.returncode, json.loads(said), errors.decode()
 
 
 def _short(mode: str) -> Path:

@@ -56,7 +56,9 @@ def visit() -> Iterator[Visit]:
     clients: list[httpx.Client] = []
 
     def go(server: PanelServer) -> tuple[httpx.Client, httpx.Response]:
-        client = httpx.Client(base_url=server.url, follow_redirects=True, headers={"accept": "text/html"})
+        client = httpx.Client(
+            base_url=server.url, follow_redirects=True, timeout=40, headers={"accept": "text/html"}
+        )
         clients.append(client)
         return client, client.get(START)
 

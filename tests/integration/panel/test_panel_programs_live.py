@@ -91,7 +91,7 @@ def server(tmp_path: Path) -> Iterator[PanelServer]:
 
 @pytest.fixture
 def boss(server: PanelServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"{server.url}/api/v1") as client:
+    with httpx.Client(base_url=f"{server.url}/api/v1", timeout=40) as client:
         assert client.post("/session", json={"name": "boss", "password": PASSWORD}).status_code == 200
         yield client
 
@@ -118,7 +118,7 @@ def test_the_example_takes_a_payment(
         call = server.world.cell.calls[call_id]
         until(lambda: call.capture is not None and call.capture.collecting is not None, what="capture")
         server.do(server.world.cell.key(call_id, number, "1230", "123"))
-        said, _ = program.communicate(timeout=30)
+        said, _ = program.communicate(timeout=90)
     assert program.returncode == status, said
     assert said.splitlines()[-1].startswith(state)
     payment = boss.get("/payments").json()["payments"][0]
@@ -208,7 +208,7 @@ def test_over_tls_the_name_is_checked_although_the_address_is_dialled(
 
     monkeypatch.setattr(asyncio.SelectorEventLoop, "getaddrinfo", look_up)
     receiver = Receiver(receiving)
-    with PanelServer(tmp_path) as server, httpx.Client(base_url=f"{server.url}/api/v1") as boss:
+    with PanelServer(tmp_path) as server, httpx.Client(base_url=f"{server.url}/api/v1", timeout=40) as boss:
         server.world.add("boss", Role.ADMINISTRATOR)
         boss.post("/session", json={"name": "boss", "password": PASSWORD})
         for host, state, error in (("hook.test", "delivered", None), ("other.test", "pending", "connection")):

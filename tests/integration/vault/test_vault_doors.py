@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,6 +25,8 @@ from paycall.tls import client_context
 from paycall.vault.app import VaultApps, create_apps
 from paycall.vault.tables import audit
 from tests.fakes.vault_harness import NUMBER, VaultHarness
+from tests.phones.rtp import free_port
+from tests.phones.site import PATIENCE_S
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ async def served(vault: VaultHarness, **settings: Any) -> AsyncIterator[tuple[Va
         servers.append(server)
         tasks.append(asyncio.create_task(server.serve(sockets=unix)))
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while not all(server.started for server in servers):
                 await asyncio.sleep(0.01)
         ports = {}
@@ -71,7 +72,8 @@ def told(apps: VaultApps) -> list[tuple[str, str, str, str]]:
 
 
 def unix_client(path: Path) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(path)), base_url="http://vault")
+    transport = httpx.AsyncHTTPTransport(uds=str(path))
+    return httpx.AsyncClient(transport=transport, base_url="http://vault", timeout=PATIENCE_S)
 
 
 async def store(client: httpx.AsyncClient) -> httpx.Response:
@@ -108,7 +110,7 @@ def test_another_user_is_turned_away_before_anything_is_read(
             async with unix_client(tmp_path / "c") as cell:
                 with pytest.raises(httpx.TransportError):
                     await store(cell)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 while not any(entry[1:3] == ("connect", "refused") for entry in told(apps)):
                     await asyncio.sleep(0.02)
         async with served(vault, **sockets, allowed_uids=(uid,)) as _, unix_client(tmp_path / "c") as cell:
@@ -127,11 +129,6 @@ def certs(folder: Path, *words: str) -> int:
     return certs_command.run(parser.parse_args(["--folder", str(folder), *words]))
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        return int(held.getsockname()[1])
-
-
 def network(folder: Path) -> dict[str, Any]:
     return {
         "cell_address": f"https://127.0.0.1:{free_port()}",
@@ -144,7 +141,8 @@ def network(folder: Path) -> dict[str, Any]:
 
 
 async def answer(port: int, context: ssl.SSLContext, host: str = "127.0.0.1") -> int:
-    async with httpx.AsyncClient(verify=context, base_url=f"https://{host}:{port}") as client:
+    url = f"https://{host}:{port}"
+    async with httpx.AsyncClient(verify=context, base_url=url, timeout=PATIENCE_S) as client:
         return (await store(client)).status_code
 
 

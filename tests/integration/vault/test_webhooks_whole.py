@@ -39,7 +39,7 @@ class Site:
     panel: httpx.AsyncClient
 
     async def until_delivered(self, wire: str, count: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while True:
                 sent = self.ledger.webhooks(wire)
                 if len(sent) >= count and all(webhook.delivered for webhook in sent):
@@ -109,13 +109,13 @@ async def site(folder: Path, acquirer: str) -> AsyncIterator[Site]:
             await stack.enter_async_context(httpx.AsyncClient(transport=t, base_url="http://vault"))
             for t in transports
         ]
-        outside = httpx.AsyncClient(base_url=panel_url, trust_env=False)
+        outside = httpx.AsyncClient(base_url=panel_url, timeout=40, trust_env=False)
         await stack.enter_async_context(outside)
         yield Site(simulator.state.simulator.ledger, Client(apps, cell, to_vault), outside)
 
 
 async def _until_done(vault: Client, attempt_id: str, kind: str, operation_id: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while (await vault.operate(attempt_id, kind, operation_id)).json()["outcome"] != "done":
             await asyncio.sleep(0.05)
 
