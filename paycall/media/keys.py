@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 KEYS = "0123456789*#ABCD"
-# How far apart two ways may report one press: the jitter buffer and a gateway's delay; INFO also travels by SIP.
-AUDIO_SLACK_S = 0.25
+# How far apart two ways may report one press: PJSIP's jitter buffer holds sound back for up to 0.5 s, and events not
+# at all; a gateway has its own delay; INFO also travels by SIP.
+AUDIO_SLACK_S = 0.6
 INFO_SLACK_S = 1.0
 _MEMORY_S = 15.0
 _MAX_EVENT_MS = 8000  # an RTP event's 16-bit duration is full after 8.19 s at 8 kHz; a new segment follows

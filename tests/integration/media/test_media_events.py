@@ -93,3 +93,15 @@ def test_each_press_is_one_key_whatever_happens_to_its_packets(site: Site) -> No
     heard = call.agent_heard(since)
     assert heard.packets
     assert (heard.recovered(), spandsp_keys(heard.pcm), heard.events) == ("", "", [])
+
+
+def test_tone_and_event_of_a_press_are_one_behind_a_line_that_stalls(site: Site) -> None:
+    """Packets held up for 0.4 s fill the jitter buffer: from then on the sound comes later than the events."""
+    call = Call(site)
+    payment = call.capture(fields=[Field.CARD_NUMBER])
+    stream = Trouble().silence(0.4)
+    for key in CARD + "#":
+        stream.twice(key).silence(0.06)
+    call.caller_plays(stream.silence(0.6).stalled(0.9, 0.4))
+    site.panel.wait("capture.completed", call_id=call.call_id)
+    assert site.vault.values(payment) == {Field.CARD_NUMBER: CARD}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,7 +35,19 @@ def test_other_keys_and_later_presses_are_others() -> None:
     merger = KeyMerger()
     assert merger.report(Way.AUDIO, "5", 1.0, 1.1)
     assert merger.report(Way.RTP_EVENT, "6", 1.0, 1.0)
-    assert merger.report(Way.RTP_EVENT, "5", 1.5, 1.5)
+    assert merger.report(Way.RTP_EVENT, "5", 1.8, 1.8)
+
+
+@pytest.mark.parametrize("held_back_s", [0.0, 0.2, 0.45])
+def test_fast_presses_count_once_each_however_long_a_jitter_buffer_holds_the_sound_back(
+    held_back_s: float,
+) -> None:
+    merger, reports = KeyMerger(), []
+    for number in range(10):
+        at = 1.0 + 0.12 * number
+        reports.append((at, Way.RTP_EVENT, at, at))
+        reports.append((at + held_back_s + 0.1, Way.AUDIO, at + held_back_s, at + held_back_s + 0.05))
+    assert sum(merger.report(way, "5", began, ended) for _, way, began, ended in sorted(reports)) == 10
 
 
 def test_info_may_come_a_second_later() -> None:
