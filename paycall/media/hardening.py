@@ -37,17 +37,17 @@ def harden() -> None:
 
 def rss_mb() -> float:
     """Resident memory of this process, in MB, pages that it shares with its parent included."""
-    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    pages = int(Path("/proc/self/statm").read_bytes().split()[1])  # text would import its encoding
     return round(pages * resource.getpagesize() / 1e6, 1)
 
 
 def pss_mb() -> float:
     """Memory of this process in MB, each shared page divided by those who share it; 0 where it can't be read."""
     try:
-        lines = Path("/proc/self/smaps_rollup").read_text("ascii").splitlines()
+        lines = Path("/proc/self/smaps_rollup").read_bytes().splitlines()
     except OSError:
         return 0.0
-    kb = next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+    kb = next((int(line.split()[1]) for line in lines if line.startswith(b"Pss:")), 0)
     return round(kb * 1024 / 1e6, 1)
 
 

@@ -22,6 +22,8 @@ _URI = re.compile(r"<\s*([^>\s]+)\s*>|((?:sips?|tel):[^\s;,>]+)", re.IGNORECASE)
 _OPERATOR = re.compile(r"[A-Za-z0-9._@+-]{1,60}")
 _NUMBER = re.compile(r"\+?[0-9*#]{1,32}")
 _BETWEEN_DIGITS = re.compile(r"[-.()]")  # RFC 3966's visual separators
+_FOLDED = re.compile(r"\n[ \t]+")
+_BETWEEN_VALUES = re.compile(r",(?![^<]*>)")  # no comma inside brackets
 _USER = re.compile(r"^(?:sips?|tel):(?:([^@;?]+)@)?([^;?]+)", re.IGNORECASE)
 
 
@@ -45,7 +47,7 @@ class SipMessage:
 def parse_message(text: str) -> SipMessage:
     """Split a message as it came over the wire."""
     head, _, body = text.replace("\r\n", "\n").partition("\n\n")
-    head = re.sub(r"\n[ \t]+", " ", head)
+    head = _FOLDED.sub(" ", head)
     start, *lines = head.split("\n")
     headers = []
     for line in lines:
@@ -92,4 +94,4 @@ def number_in(message: SipMessage) -> str:
 
 def split_list(values: list[str]) -> list[str]:
     """Split comma-separated header values (Record-Route), commas inside brackets left alone."""
-    return [part.strip() for value in values for part in re.split(r",(?![^<]*>)", value) if part.strip()]
+    return [part.strip() for value in values for part in _BETWEEN_VALUES.split(value) if part.strip()]

@@ -7,13 +7,11 @@ a cell has ended. When the node is gone, it ends.
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import selectors
 import signal
 import socket
-import sys
 from dataclasses import asdict
 
 import numpy as np
@@ -25,6 +23,7 @@ from paycall.media.hardening import die_with_parent
 from paycall.media.pipeline import build_pipeline
 from paycall.media.pipes import MAX_PACKET
 from paycall.media.ports import LISTEN_SAMPLES, SAMPLES
+from paycall.media.sharing import share_with_children
 from paycall.settings import MediaSettings
 
 log = structlog.get_logger(__name__)
@@ -78,10 +77,7 @@ class _Zygote:
 
     def run(self) -> None:
         _warm_up()
-        gc.collect()
-        # What its import has left there would be thrown out by cells, which writes to each name's page: a megabyte.
-        sys._clear_type_cache()
-        gc.freeze()  # the collector leaves what cells share alone, so that it stays shared
+        share_with_children()
         while True:
             for key, _ in self._selector.select():
                 if key.data is not None:
