@@ -30,6 +30,7 @@ from paycall.control.messages import (
     CommandDone,
     CommandRefused,
     DialOut,
+    DropField,
     EndCapture,
     Event,
     ExpectLinkCode,
@@ -143,6 +144,11 @@ class Hub:
                 command_id=new_id("cmd"), call_id=call_id, payment_id=payment_id, fields=tuple(fields)
             )
         )
+
+    async def drop_field(self, call_id: str, payment_id: str, field: Field) -> None:
+        """Do without this field."""
+        command = DropField(command_id=new_id("cmd"), call_id=call_id, payment_id=payment_id, field=field)
+        await self._command(command)
 
     async def end_capture(self, call_id: str, payment_id: str) -> None:
         """End the capture."""

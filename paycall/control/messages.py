@@ -363,6 +363,15 @@ class CaptureFields(Command):
     fields: tuple[CardField, ...] = Field(min_length=1, max_length=4)
 
 
+class DropField(Command):
+    """Do without this field; the others are asked for as before, and the mask stays."""
+
+    type: Literal["drop-field"] = "drop-field"
+    call_id: Id
+    payment_id: Id
+    field: CardField
+
+
 class EndCapture(Command):
     """End the capture: unmask, two seconds after the last key at the earliest."""
 
@@ -410,7 +419,7 @@ Event = (
     | CellStarted
     | CellLost
 )
-CallCommand = RouteCall | StartCapture | CaptureFields | EndCapture | PauseRecording | HangUp
+CallCommand = RouteCall | StartCapture | CaptureFields | DropField | EndCapture | PauseRecording | HangUp
 CellCommand = DialOut | ExpectLinkCode | ForgetLinkCode
 AnyCommand = CallCommand | CellCommand
 

@@ -34,6 +34,7 @@ from paycall.domain.capture_events import (
     EndRequested,
     Event,
     FieldAccepted,
+    FieldDropped,
     FieldRefused,
     FieldsRequested,
     KeyPressed,
@@ -128,7 +129,7 @@ def step(state: CaptureState, event: Event, now: float) -> Result:
     Raises
     ------
     StateError
-        If the event can't happen in this phase; nothing was changed.
+        If the event can't happen in this phase, or a field is dropped that is on its way; nothing was changed.
     InputError
         If the requested fields make no sense; nothing was changed.
     """
@@ -163,8 +164,8 @@ def _next_field(state: CaptureState, now: float, attempts_left: int | None = Non
     """Ask for the first field of the queue, or report that all are there."""
     if not state.queue:
         done = replace(state, phase=Phase.COMPLETE, deadline=None, digits=DigitBuffer())
-        assert done.token is not None  # noqa: S101 - a field was stored, so there is a token
-        return done, (ReportCompleted(done.token),)
+        # Without a token nothing was stored: the operator has done without every field that was asked for.
+        return done, (ReportCompleted(done.token),) if done.token is not None else ()
     left = state.rules.attempts if attempts_left is None else attempts_left
     seconds = state.rules.first_key_s
     asking = replace(
@@ -317,6 +318,24 @@ def _request_while_storing(state: CaptureState, event: Event, now: float) -> Res
     return replace(state, queue=queue, ahead=ahead), ()
 
 
+def _drop(state: CaptureState, event: Event, now: float) -> Result:
+    """Nobody asks for the field any more; what was keyed of it, and behind it, is forgotten."""
+    assert isinstance(event, FieldDropped)  # noqa: S101
+    without = replace(state, queue=tuple(f for f in state.queue if f is not event.field))
+    if state.queue[0] is not event.field:
+        return without, ()
+    return _next_field(replace(without, ahead=KeyBuffer()), now)
+
+
+def _drop_while_storing(state: CaptureState, event: Event, now: float) -> Result:
+    assert isinstance(event, FieldDropped)  # noqa: S101
+    if event.field is state.queue[0]:
+        raise StateError("the field is on its way to the vault")
+    queue = tuple(f for f in state.queue if f is not event.field)
+    ahead = state.ahead if queue[1:2] == state.queue[1:2] else KeyBuffer()
+    return replace(state, queue=queue, ahead=ahead), ()
+
+
 def _not_stored(state: CaptureState, fields: Sequence[Field]) -> tuple[Field, ...]:
     return tuple(field for field in fields if field not in state.stored)
 
@@ -355,6 +374,7 @@ TRANSITIONS: dict[Phase, dict[type, _Transition]] = {
         KeyPressed: _key,
         TimePassed: _time,
         FieldsRequested: _request,
+        FieldDropped: _drop,
         EndRequested: _end,
         CallerHungUp: _hung_up,
         **_LATE_ANSWERS,
@@ -366,6 +386,7 @@ TRANSITIONS: dict[Phase, dict[type, _Transition]] = {
         FieldAccepted: _accepted,
         FieldRefused: _refused,
         VaultUnreachable: _unreachable,
+        FieldDropped: _drop_while_storing,
         EndRequested: _end,
         CallerHungUp: _hung_up,
     },
@@ -373,6 +394,7 @@ TRANSITIONS: dict[Phase, dict[type, _Transition]] = {
         KeyPressed: _key_unused,
         TimePassed: _ignore,
         FieldsRequested: _request,
+        FieldDropped: _ignore,
         EndRequested: _end,
         CallerHungUp: _hung_up,
         **_LATE_ANSWERS,
@@ -381,6 +403,7 @@ TRANSITIONS: dict[Phase, dict[type, _Transition]] = {
         KeyPressed: _key_unused,
         TimePassed: _ignore,
         FieldsRequested: _request,
+        FieldDropped: _drop,
         EndRequested: _end,
         CallerHungUp: _hung_up,
         **_LATE_ANSWERS,

@@ -34,6 +34,13 @@ class FieldsRequested:
 
 
 @dataclass(frozen=True)
+class FieldDropped:
+    """The operator does without this field."""
+
+    field: Field
+
+
+@dataclass(frozen=True)
 class FieldAccepted:
     """The vault has the field."""
 
@@ -70,6 +77,7 @@ Event = (
     KeyPressed
     | TimePassed
     | FieldsRequested
+    | FieldDropped
     | FieldAccepted
     | FieldRefused
     | VaultUnreachable

@@ -88,6 +88,9 @@ class CallControl(Protocol):
     async def capture_fields(self, call_id: str, payment_id: str, fields: Sequence[Field]) -> None:
         """Take these fields (again), the others are kept."""
 
+    async def drop_field(self, call_id: str, payment_id: str, field: Field) -> None:
+        """Do without this field; the others are asked for as before."""
+
     async def end_capture(self, call_id: str, payment_id: str) -> None:
         """End the capture; the mask comes off two seconds after the last key at the earliest."""
 

@@ -30,6 +30,7 @@ from paycall.control.messages import (
     CaptureFields,
     CellCommand,
     DialOut,
+    DropField,
     EndCapture,
     Event,
     ExpectLinkCode,
@@ -417,6 +418,8 @@ class Cell:
                     return
                 case CaptureFields(payment_id=payment_id, fields=fields):
                     bridge.line.capture_fields(payment_id, fields)
+                case DropField(payment_id=payment_id, field=field):
+                    bridge.line.drop_field(payment_id, field)
                 case EndCapture(payment_id=payment_id):
                     bridge.line.end_capture(payment_id)
                 case PauseRecording(paused=paused):

@@ -204,6 +204,17 @@ class MaskedLine:
         self._running(payment_id).feed(happened.FieldsRequested(tuple(fields)))
         self._owner.changed()
 
+    def drop_field(self, payment_id: str, field: Field) -> None:
+        """Do without this field.
+
+        Raises
+        ------
+        StateError
+            No such capture runs here, or the field is on its way to the vault.
+        """
+        self._running(payment_id).feed(happened.FieldDropped(field))
+        self._owner.changed()
+
     def end_capture(self, payment_id: str) -> None:
         """End it: unmask, two seconds after the last key at the earliest.
 

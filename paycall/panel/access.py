@@ -70,6 +70,7 @@ ACCESS: dict[str, Permission | None] = {
     "list_payments": _P.SEE_PAYMENTS,
     "get_payment": _P.SEE_PAYMENTS,
     "capture_fields": _P.TAKE_PAYMENTS,
+    "drop_field": _P.TAKE_PAYMENTS,
     "end_capture": _P.TAKE_PAYMENTS,
     "authorize_payment": _P.TAKE_PAYMENTS,
     "cancel_payment": _P.TAKE_PAYMENTS,

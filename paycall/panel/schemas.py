@@ -317,6 +317,7 @@ class FieldView(Answer):
     error_digits: int = Field(description="how many digits the refused field had")
     attempts_left: int | None
     seconds_left: float | None
+    may_drop: bool = Field(description="it is missing, and the payment could do without it")
 
 
 class Card(Answer):

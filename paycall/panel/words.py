@@ -203,6 +203,7 @@ STORY: dict[str, str] = {
     "capture_started": N_("The caller is asked for the card; the line is masked"),
     "field_stored": N_("A field is complete"),
     "field_failed": N_("A field was not accepted"),
+    "field_dropped": N_("The operator does without a field"),
     "capture_completed": N_("The card is complete"),
     "kept_card_taken": N_("The caller's kept card is taken; nothing is keyed"),
     "card_kept": N_("The card is kept for later payments"),

@@ -170,6 +170,14 @@ class FakeCell:
         call.capture.stored = [name for name in call.capture.stored if name not in fields]
         await self._next(call)
 
+    async def drop_field(self, call_id: str, payment_id: str, field: Field) -> None:
+        call = self._call(call_id)
+        if call.capture is None or call.capture.payment_id != payment_id:
+            raise StateError
+        call.capture.queue = [name for name in call.capture.queue if name is not field]
+        if call.capture.collecting is field:
+            await self._next(call)
+
     async def end_capture(self, call_id: str, payment_id: str) -> None:
         call = self._call(call_id)
         if call.capture is None or call.capture.payment_id != payment_id:

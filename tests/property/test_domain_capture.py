@@ -18,6 +18,7 @@ from paycall.domain.capture_events import (
     EndRequested,
     Event,
     FieldAccepted,
+    FieldDropped,
     FieldRefused,
     FieldsRequested,
     KeyPressed,
@@ -102,7 +103,8 @@ class AnyCapture(RuleBasedStateMachine):
         try:
             state, effects = step(before, event, self.now)
         except StateError:
-            assert type(event) not in TRANSITIONS[before.phase]
+            on_its_way = isinstance(event, FieldDropped) and before.current is event.field
+            assert on_its_way or type(event) not in TRANSITIONS[before.phase]
             assert repr(self.state) == shown
             return
         except InputError:
@@ -179,6 +181,12 @@ class AnyCapture(RuleBasedStateMachine):
     @rule(fields=FIELDS)
     def operator_asks(self, fields: tuple[Field, ...]) -> None:
         self.feed(FieldsRequested(fields))
+
+    @rule(field=st.sampled_from(Field))
+    def operator_does_without(self, field: Field) -> None:
+        self.feed(FieldDropped(field))
+        if self.state.phase is Phase.COLLECTING:
+            assert self.state.current is not field
 
     @precondition(lambda self: self.state.phase is Phase.STORING)
     @rule(token=TOKENS)

@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from sqlalchemy import select
 
+from paycall.domain.fields import Field as CardField
 from paycall.domain.payment import PaymentState
 from paycall.panel.access import InContext, SignedIn
 from paycall.panel.roles import Principal
@@ -67,6 +68,15 @@ async def end_capture(
 ) -> Payment:
     """End the capture on your own word: the mask comes off two seconds after the last key at the earliest."""
     await services.captures.end(payment_id, principal)
+    return await _shown(context, payment_id, principal)
+
+
+@router.delete("/payments/{payment_id}/fields/{field}", name="drop_field", status_code=202)
+async def drop_field(
+    payment_id: Id, field: CardField, principal: SignedIn, context: InContext, services: InServices
+) -> Payment:
+    """Do without a security code or postal code that is missing (``may_drop``)."""
+    await services.dropping.drop(payment_id, field, principal)
     return await _shown(context, payment_id, principal)
 
 

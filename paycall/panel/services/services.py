@@ -15,6 +15,7 @@ from paycall.panel.services.cards import CardService
 from paycall.panel.services.caretaker import Caretaker
 from paycall.panel.services.context import Context
 from paycall.panel.services.dialling import DiallingService
+from paycall.panel.services.dropping import DroppingService
 from paycall.panel.services.kept_cards import KeptCardService
 from paycall.panel.services.linking import LinkingService
 from paycall.panel.services.operations import OperationService
@@ -34,6 +35,7 @@ class Services:
     operations: OperationService
     reviews: ReviewService
     unknown: UnknownOutcomeService
+    dropping: DroppingService
     test_calls: TestCallService
     linking: LinkingService
     dialling: DiallingService
@@ -59,6 +61,7 @@ def wire(context: Context) -> Services:
         operations=operations,
         reviews=ReviewService(context, authorizations, operations, reversals),
         unknown=UnknownOutcomeService(context, captures, authorizations),
+        dropping=DroppingService(context, cards),
         test_calls=test_calls,
         caretaker=Caretaker(context, calls, captures, authorizations, operations, reversals),
         linking=linking,

@@ -99,7 +99,10 @@ def payment_view(
         "description": row.description,
         "operator": operator.display_name if operator else None,
         "operator_id": row.operator_id,
-        "fields": [field_view(name, name in row.stored, live, now_s) for name in row.fields],
+        "fields": [
+            field_view(name, name in row.stored, live, now_s) | {"may_drop": may_drop(row, name)}
+            for name in row.fields
+        ],
         "missing": missing_fields(row),
         "capture_open": live is not None,
         "collecting": live.collecting.value if live and live.collecting else None,
@@ -170,6 +173,12 @@ def _needs_review(attempts: Sequence[AttemptRow], operations: Sequence[Operation
         return "reversal"
     kinds = (row.kind for row in operations if row.state == "pending" and row.error == NEEDS_REVIEW)
     return next(kinds, None)
+
+
+def may_drop(row: PaymentRow, name: str) -> bool:
+    """Whether the payment could do without this field, which the vault does not have yet."""
+    optional = name in (_CODE, Field.POSTAL_CODE.value)
+    return optional and name in missing_fields(row) and row.state == PaymentState.CAPTURING.value
 
 
 def fields_to_take(row: PaymentRow, wanted: list[str]) -> list[str]:

@@ -11,6 +11,7 @@ from paycall.domain.capture_events import (
     EndRequested,
     Event,
     FieldAccepted,
+    FieldDropped,
     FieldRefused,
     FieldsRequested,
     ReportCompleted,
@@ -150,6 +151,35 @@ def test_any_field_can_be_asked_for_again_and_the_others_are_kept() -> None:
     assert capture.feed(FieldsRequested((EXPIRY,))) == (ReportField(EXPIRY, 20.0, 3),)
     assert capture.store("0131")[-1] == ReportCompleted(TOKEN)
     assert set(capture.state.stored) == {NUMBER, EXPIRY, CODE}
+
+
+def test_a_field_that_is_being_taken_is_done_without_and_the_next_one_asked_for() -> None:
+    capture = Capture(NUMBER, CODE, POSTAL)
+    capture.store(MASTERCARD)
+    capture.key("73")
+    assert capture.feed(FieldDropped(CODE)) == (ReportField(POSTAL, 20.0, 3),)
+    assert not len(capture.state.digits), "what was keyed of it is forgotten"
+    assert capture.feed(FieldDropped(POSTAL)) == (ReportCompleted(TOKEN),)
+    assert capture.state.masked
+
+
+def test_what_is_done_without_is_not_asked_for_when_its_turn_comes() -> None:
+    capture = Capture(NUMBER, EXPIRY, CODE)
+    assert capture.feed(FieldDropped(CODE)) == ()
+    capture.key(MASTERCARD)
+    with pytest.raises(StateError):
+        capture.feed(FieldDropped(NUMBER))  # it is on its way to the vault
+    capture.accept()
+    assert capture.store("1230")[-1] == ReportCompleted(TOKEN)
+
+
+def test_a_field_with_no_tries_left_is_done_without() -> None:
+    capture = Capture(CODE, POSTAL, attempts=1)
+    capture.key("7#")
+    assert capture.state.phase is Phase.STUCK
+    assert capture.feed(FieldDropped(CODE)) == (ReportField(POSTAL, 20.0, 1),)
+    assert capture.feed(FieldDropped(POSTAL)) == (), "nothing was stored: there is nothing to report"
+    assert capture.state.phase is Phase.COMPLETE
 
 
 def test_a_new_number_makes_the_code_worthless() -> None:

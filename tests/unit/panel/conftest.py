@@ -27,7 +27,7 @@ def run(tmp_path: Path) -> Callable[..., None]:
         async def inside() -> None:
             async with PanelWorld(tmp_path, PanelSettings(**settings)) as world:
                 world.add("anna")
-                await asyncio.wait_for(scenario(world), 30)
+                await asyncio.wait_for(scenario(world), 100)
 
         asyncio.run(inside())
 

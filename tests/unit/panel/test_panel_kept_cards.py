@@ -28,7 +28,7 @@ async def keep(world: PanelWorld, client: httpx.AsyncClient) -> tuple[str, dict[
     call_id, payment = await card_ready(world, client, APPROVED, token_type="reusable")
     await charge(client, payment["id"], "settled")
     (card,) = await kept_by(client, call_id)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(40):
         while not (shown := (await client.get(f"/api/v1/payments/{payment['id']}")).json())["kept_token"]:
             await asyncio.sleep(0.02)
     assert (shown["token_type"], shown["kept_token"]) == ("reusable", card["token"])

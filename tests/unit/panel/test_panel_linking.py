@@ -103,10 +103,8 @@ def test_a_cell_that_comes_back_learns_the_codes(run: Run) -> None:
         code = (await anna.post("/api/v1/link-codes")).json()["code"]
         world.cell.link_codes.clear()
         await world.cell.hello()
-        for _ in range(100):
+        while not world.cell.link_codes:
             await asyncio.sleep(0.01)
-            if world.cell.link_codes:
-                break
         assert list(world.cell.link_codes.values()) == [code]
 
     run(scenario)

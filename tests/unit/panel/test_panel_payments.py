@@ -354,13 +354,13 @@ def test_cancel_and_hang_up_forget_the_card(run: Run) -> None:
         payment = await new_payment(anna, call_id)
         await world.cell.key(call_id, APPROVED)
         assert (await anna.post(f"/api/v1/payments/{payment['id']}/cancel")).json()["state"] == "cancelled"
-        await asyncio.sleep(0.1)
-        assert not world.cell.calls[call_id].masked
+        while world.cell.calls[call_id].masked:
+            await asyncio.sleep(0.02)
         second = await new_payment(anna, call_id)
         assert (await anna.post(f"/api/v1/calls/{call_id}/hang-up")).status_code == 202
         await until(anna, second["id"], "cancelled")
-        await asyncio.sleep(0.1)
-        assert world.vault.dropped == [payment["id"], second["id"]]
+        while world.vault.dropped != [payment["id"], second["id"]]:
+            await asyncio.sleep(0.02)
 
     run(scenario)
 
@@ -387,7 +387,8 @@ def test_a_test_call_is_routed_to_its_scripted_phone_and_told_what_to_key(run: R
         anna = await world.signed_in("anna")
         test_call_id = (await anna.post("/api/v1/test-calls")).json()["test_call_id"]
         call_id = await world.cell.call_in(test_call_id=test_call_id)
-        await asyncio.sleep(0.05)
+        while call_id not in world.cell.routes:
+            await asyncio.sleep(0.02)
         assert world.cell.routes[call_id] == "sip:scripted@127.0.0.1:5999"
         call = (await anna.get(f"/api/v1/calls/{call_id}")).json()
         assert call["test"] and call["operator"] == "anna"
@@ -396,7 +397,8 @@ def test_a_test_call_is_routed_to_its_scripted_phone_and_told_what_to_key(run: R
             (test_call_id, (Field.CARD_NUMBER, Field.EXPIRY, Field.SECURITY_CODE))
         ]
         await world.cell.end(call_id)
-        await asyncio.sleep(0.05)
+        while not world.test_calls.stopped:
+            await asyncio.sleep(0.02)
         assert world.test_calls.stopped == [test_call_id]
 
     run(scenario)
@@ -447,5 +449,45 @@ def test_a_recording_is_paused_by_whoever_has_the_call_and_that_is_audited(run: 
             rows = session.execute(select(AUDIT.table.c.action, AUDIT.table.c.subject)).all()
         told = [row.action for row in rows if row.subject == call_id]
         assert told == ["recording-paused", "recording-resumed", "recording-failed"]
+
+    run(scenario)
+
+
+def test_a_field_that_the_caller_cannot_key_is_done_without(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        call_id = await world.cell.call_in()
+        names = ["payment-card-number", "expiration-date", "security-code", "postal-code"]
+        payment = await new_payment(anna, call_id, fields=names)
+        url = f"/api/v1/payments/{payment['id']}"
+        assert [field["may_drop"] for field in payment["fields"]] == [False, False, True, True]
+        for never in names[:2]:
+            assert (await anna.delete(f"{url}/fields/{never}")).status_code == 409
+        later = await anna.delete(f"{url}/fields/postal-code")
+        assert later.status_code == 202 and later.json()["collecting"] == "payment-card-number"
+        await world.cell.key(call_id, APPROVED, "1230")
+        asked = (await anna.get(url)).json()
+        assert asked["collecting"] == "security-code"
+        assert 'data-key="F6"' in (await anna.get(f"/fragments/board?call={call_id}")).text
+        assert (await anna.delete(f"{url}/fields/security-code")).status_code == 202
+        ready = await until(anna, payment["id"], "ready")
+        assert ready["card"]["last4"] == "4242" and world.cell.calls[call_id].masked
+        await charge(anna, payment["id"], "settled")
+        assert (await anna.delete(f"{url}/fields/security-code")).status_code == 409
+        story = (await anna.get(f"/payments/{payment['id']}")).text
+        assert story.count("The operator does without a field") == 2
+
+    run(scenario)
+
+
+def test_a_field_is_done_without_when_the_line_was_opened_meanwhile(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        call_id = await world.cell.call_in()
+        payment = await new_payment(anna, call_id)
+        await world.cell.key(call_id, APPROVED, "1230")
+        await anna.delete(f"/api/v1/payments/{payment['id']}/capture")
+        await anna.delete(f"/api/v1/payments/{payment['id']}/fields/security-code")
+        await until(anna, payment["id"], "ready")
 
     run(scenario)

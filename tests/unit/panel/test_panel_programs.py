@@ -147,6 +147,8 @@ def test_the_events_of_a_key_are_those_of_its_scopes_and_end_with_it(
         newest = (await boss.get("/api/v1/api-keys")).json()["keys"][0]
 
         async def revoke() -> None:
+            while not world.app.state.context.stream.followers()[0]:
+                await asyncio.sleep(0.02)
             await asyncio.sleep(0.2)
             await boss.delete(f"/api/v1/api-keys/{newest['id']}")
 
@@ -175,6 +177,8 @@ def test_a_program_s_payment_is_nobody_else_s_until_the_call_is_taken(
         """All events since the panel's start, for somebody who is signed out while following."""
 
         async def sign_out() -> None:
+            while not world.app.state.context.stream.followers()[0]:
+                await asyncio.sleep(0.02)
             await asyncio.sleep(0.2)
             await person.delete("/api/v1/session")
 

@@ -25,7 +25,7 @@ async def _charged(world: PanelWorld, number: str, state: str) -> str:
 
 
 async def _waits(client: httpx.AsyncClient, path: str, what: str) -> None:
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(40):
         while (await client.get(path)).json()["needs_review"] != what:
             await asyncio.sleep(0.05)
 

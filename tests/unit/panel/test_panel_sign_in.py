@@ -179,7 +179,7 @@ def test_following_the_events_is_not_activity_and_ends_with_the_session(
         await asyncio.sleep(0.2)
         assert not following.done()
         world.clock.advance(minutes=16)
-        await asyncio.wait_for(following, 3)
+        await asyncio.wait_for(following, 40)
 
     run(scenario)
 

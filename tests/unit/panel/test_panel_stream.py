@@ -26,7 +26,7 @@ async def _read(frames: AsyncIterator[bytes], count: int) -> list[str]:
     """The names of the next events (the first frame is the retry time)."""
     names: list[str] = []
     while len(names) < count:
-        frame = await asyncio.wait_for(anext(frames), 2)
+        frame = await asyncio.wait_for(anext(frames), 30)
         names += [
             line.removeprefix("event: ") for line in frame.decode().splitlines() if line.startswith("event")
         ]
@@ -98,7 +98,7 @@ def test_a_reader_that_does_not_read_is_cut_off_and_others_are_not(monkeypatch: 
             stream.publish(f"call.{number}", {}, None)
         with pytest.raises(StopAsyncIteration):
             while True:
-                await asyncio.wait_for(anext(slow), 2)
+                await asyncio.wait_for(anext(slow), 30)
 
     asyncio.run(scenario())
 
@@ -113,6 +113,6 @@ def test_the_stream_ends_when_the_session_is_over(monkeypatch: pytest.MonkeyPatc
         frames = EventStream(_plain).follow(ANNA, None, gone)
         await anext(frames)
         with pytest.raises(StopAsyncIteration):
-            await asyncio.wait_for(anext(frames), 2)
+            await asyncio.wait_for(anext(frames), 30)
 
     asyncio.run(scenario())

@@ -101,7 +101,7 @@ def test_who_stops_waiting_frees_the_call_and_a_late_approval_is_kept_or_voided(
         aside = await _post(anna, payment["id"], "set-aside")
         assert aside.status_code == 202 and aside.json()["set_aside"]
         assert aside.json()["actions"] == ["enquire"]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while world.cell.calls[call_id].masked:
                 await asyncio.sleep(0.02)
         assert "1 payment waits for somebody" in (await boss.get("/fragments/board")).text
@@ -137,7 +137,7 @@ def test_set_aside_and_never_sent_is_cancelled(run: Run) -> None:
         await _post(anna, payment["id"], "set-aside")
         world.vault.attempts.clear()
         await until(anna, payment["id"], "cancelled")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while payment["id"] not in world.vault.dropped:
                 await asyncio.sleep(0.02)
         assert (await new_payment(anna, call_id))["state"] == "capturing"
