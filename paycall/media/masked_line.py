@@ -1,7 +1,7 @@
 """The mask between a call's two legs, the caller's keys, and the capture that needs both.
 
 Rules: a capture's mask outlives everything but the call and the capture's own end. While a capture runs, or begins,
-no key of the caller's is passed on. Everything runs in the SIP thread.
+no key of the caller's is passed on, nor is one still on its way when it has begun. Everything runs in the SIP thread.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from paycall.media.keys import Way
 from paycall.media.legs import KeyReport, Leg
 from paycall.media.line_recording import LineRecording
 from paycall.media.mask import AlarmKind, CallAudio
+from paycall.media.passed_keys import PassedKeys
 from paycall.media.prompts import call_prompts
 from paycall.settings import MediaSettings
 
@@ -65,8 +66,10 @@ class MaskedLine:
         self._call_id = call_id
         self._owner = owner
         self._starting: str | None = None
+        self._end_at_once = False
         self._capture: CaptureRun | None = None
         self._keys = CallerKeys()
+        self._passed = PassedKeys(endpoint, owner.pass_key_on)
         self._audio = CallAudio(
             endpoint,
             settings.mask_replacement,
@@ -147,7 +150,7 @@ class MaskedLine:
             self._capture.feed(happened.KeyPressed(key))
             self._owner.counts.key_told(max(0.0, time.monotonic() - over_s))
         elif not self._audio.masked and not self._starting and way is not Way.AUDIO:
-            self._owner.pass_key_on(key)
+            self._passed.put(key)
 
     # ---- the capture -------------------------------------------------------------------------------------
 
@@ -169,10 +172,15 @@ class MaskedLine:
             raise StateError("the call is not connected")
         CaptureRun.check(fields, rules)
         self._starting = payment_id
+        self._end_at_once = False
+        self._passed.forget()
         self._recording.capturing(True)
         was_masked = self._audio.masked
 
         def masked() -> None:
+            if self._passed.busy_s:
+                self._endpoint.call_later(self._passed.busy_s, masked)
+                return
             self._starting = None
             if not self._owner.connected():
                 return
@@ -183,6 +191,8 @@ class MaskedLine:
             if self._prompts is not None:
                 self._prompts.speak(rules.language)
             run.start(fields, rules)
+            if self._end_at_once:
+                run.feed(happened.EndRequested())
             self._owner.changed()
             then()
 
@@ -223,6 +233,9 @@ class MaskedLine:
         StateError
             No such capture runs here.
         """
+        if self._starting == payment_id:
+            self._end_at_once = True
+            return
         self._running(payment_id).feed(happened.EndRequested())
         self._owner.changed()
 

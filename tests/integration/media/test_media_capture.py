@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import numpy as np
 import pytest
 
 import dsp
-from paycall.domain.fields import Field
+from paycall.domain.fields import DEFAULT_FIELDS, Field
+from paycall.domain.ids import new_id
+from paycall.domain.ports import CaptureRules
 from tests.phones import sipp
 from tests.phones.call import Call
 from tests.phones.capture import Capture, spandsp_keys
@@ -128,6 +131,32 @@ def test_keys_pass_on_outside_a_capture_and_after_it(site: Site) -> None:
     again = time.monotonic()
     call.caller_plays(Stream().silence(0.2).keys("3").events("9").silence(0.6))
     until(lambda: passes_on(call, again, "3", "9"), what="keys at the agent's phone")
+
+
+def test_no_key_that_still_waits_is_passed_on_when_a_capture_begins(site: Site) -> None:
+    """A quick thumb in a menu: events take PJSIP longer to send than to come."""
+    call = Call(site)
+    call.caller_plays(Stream().silence(0.1).events("1234567890", 0.06, 0.04).silence(0.8), wait=False)
+    until(lambda: call.agent_heard().events, what="first key at the agent's phone")
+    time.sleep(0.3)
+    call.capture()
+    before = len(call.agent_heard().events)
+    call.caller_rtp.wait()
+    assert len(call.agent_heard().events) == before < 9
+
+
+def test_a_capture_that_is_ended_while_it_begins_ends(site: Site) -> None:
+    call, payment = Call(site), new_id("pay")
+    hub = site.panel.hub
+
+    async def begin_and_end() -> list[None]:
+        begun = asyncio.create_task(hub.start_capture(call.call_id, payment, DEFAULT_FIELDS, CaptureRules()))
+        await asyncio.sleep(0)  # the command is on its way
+        return await asyncio.gather(begun, hub.end_capture(call.call_id, payment))
+
+    site.panel.run(begin_and_end())
+    assert [site.panel.wait("call.mask", n, call_id=call.call_id).masked for n in (1, 2)] == [True, False]
+    assert site.panel.wait("capture.ended", call_id=call.call_id).error is None
 
 
 def test_keys_after_the_last_field_stay_masked_until_the_capture_ends(site: Site) -> None:
