@@ -13,7 +13,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
-from paycall.domain.authorization import AuthorizationRequest, OperationOutcome, Outcome
+from paycall.domain.authorization import AuthorizationRequest, OperationOutcome, Outcome, Search
 from paycall.domain.declines import decline_for, decline_to_json
 from paycall.domain.errors import (
     NotFoundError,
@@ -101,6 +101,17 @@ def test_answers_are_read_and_requests_carry_the_ids(tmp_path: Path) -> None:
             )
             declined = await vault.attempt("att_a")
             assert declined is not None and declined.decline == decline
+            search = {
+                "rounds": 2,
+                "asks_again": False,
+                "reversing": True,
+                "next_in_s": 4.0,
+                "people_in_s": 90.0,
+            }
+            answers.next = JSONResponse({"outcome": "unknown", "acquirer": "sandbox", "search": search})
+            unknown = await vault.enquire("att_a")
+            assert unknown is not None and unknown.search == Search(**search)
+            assert answers.asked[-1] == ("POST", "v1/authorizations/att_a/enquire", None)
             answers.next = JSONResponse({"outcome": "done", "acquirer_reference": None, "raw_code": "00"})
             assert (await vault.void("op_a", "att_a")).outcome is OperationOutcome.DONE
             assert answers.asked[-1] == ("POST", "v1/authorizations/att_a/void", {"operation_id": "op_a"})
