@@ -34,7 +34,11 @@ def test_search_finds_by_what_people_remember(run: Run) -> None:
     async def scenario(world: PanelWorld) -> None:
         made = await _three(world)
         anna = await world.signed_in("anna")
+        call_id = (await anna.get(f"/api/v1/payments/{made[1]}")).json()["call_id"]
+        await anna.put(f"/api/v1/calls/{call_id}/customer", json={"name": "Kovács Béla"})
         for query, expected in (
+            ("q=kovács", {1}),
+            ("q=anna", {0, 1, 2}),
             ("q=inv-1", {0}),
             ("q=3822", {1}),
             ("q=4242", {0, 2}),

@@ -77,7 +77,7 @@ def test_an_operation_without_an_answer_is_found_out_with_the_same_key(vault: Va
             assert (await client.operate(attempt_id, "void")).json()["code"] == "wrong-state"
         vault.acquirer.trouble = set()
         async with vault.running() as client:  # across a restart
-            async with asyncio.timeout(8):
+            async with asyncio.timeout(40):
                 while (await client.operate(attempt_id, "settle", operation_id)).json()["outcome"] != "done":
                     await asyncio.sleep(0.05)
         assert next(iter(vault.acquirer.ledger.values())).settled_minor == 4200

@@ -24,7 +24,7 @@ async def unanswered_settle(vault: VaultHarness, client: Client) -> tuple[str, s
 
 async def close(client: Client, subject: str, verdict: str) -> int:
     """Ask until nobody else is asking the acquirer."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(40):
         while True:
             answer = await client.panel.post(f"/v1/reviews/{subject}", json={"verdict": verdict})
             if answer.json()["code"] != "wrong-state" if answer.content else True:
@@ -66,11 +66,11 @@ def test_past_its_keys_life_an_operation_is_not_sent_again(vault: VaultHarness) 
             _, operation_id = await unanswered_settle(vault, client)
             vault.clock.ahead_s += 61
             sent = vault.acquirer.calls.count("settle")
-            for _ in range(3):
-                vault.clock.ahead_s += 600
-                await asyncio.sleep(0.4)
+            async with asyncio.timeout(40):
+                while vault.acquirer.calls.count("look_up_operation") < 2:
+                    vault.clock.ahead_s += 600
+                    await asyncio.sleep(0.4)
             assert vault.acquirer.calls.count("settle") <= sent + 1, "one may have been on its way"
-            assert vault.acquirer.calls.count("look_up_operation") >= 2
             assert operation_id
 
     asyncio.run(main())

@@ -111,7 +111,7 @@ def test_a_rotation_that_breaks_off_is_taken_up_again(vault: VaultHarness) -> No
             assert versions(vault) == {1, 2}
         async with vault.running() as client:
             await all_readable(client, cards)
-            async with asyncio.timeout(8):  # the background work takes it up by itself
+            async with asyncio.timeout(40):  # the background work takes it up by itself
                 while versions(vault) != {2}:
                     await asyncio.sleep(0.05)
             await all_readable(client, cards)

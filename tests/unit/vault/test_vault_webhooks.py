@@ -170,7 +170,7 @@ def test_an_approval_announced_after_a_decline_is_reversed(
                 "late", WebhookKind.AUTHORIZATION, attempt_id, "ref-1", "ref-1", result=result
             )
             assert (await deliver(client, "late")).status_code == 200
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(40):
                 while not acquirer.reversals:
                     await asyncio.sleep(0.05)
             assert (await client.attempt(attempt_id))["outcome"] == "declined", "as the operator was told"
@@ -188,7 +188,7 @@ def test_a_reversal_that_was_only_received_is_done_by_its_webhook(
             attempt_id = new_id("att")
             assert (await client.authorize(payment_id, token, attempt_id)).json()["outcome"] == "unknown"
             vault.clock.ahead_s = 400  # the code is gone: from now on it is looked up, then reversed
-            async with asyncio.timeout(8):
+            async with asyncio.timeout(40):
                 while not acquirer.reversals:
                     await asyncio.sleep(0.05)
                     vault.clock.ahead_s += 60
@@ -212,7 +212,7 @@ def test_a_reversal_that_found_nothing_ends_it_once_nothing_can_be_on_its_way(
             attempt_id = new_id("att")
             await client.authorize(payment_id, token, attempt_id)
             client.apps.services.codes.wipe(token)
-            async with asyncio.timeout(8):
+            async with asyncio.timeout(40):
                 while not acquirer.reversals:
                     await asyncio.sleep(0.3)
                     vault.clock.ahead_s = min(100, vault.clock.ahead_s + 16)
@@ -266,7 +266,7 @@ def test_a_refunds_event_before_its_answer_is_asked_for_again(
             )
             assert (await deliver(client, "early")).status_code == 409, "nobody can tell whose it is yet"
             acquirer.refund_answer_lost = False
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(40):
                 while (await deliver(client, "early")).status_code != 200:
                     await asyncio.sleep(0.05)
             answer = await client.operate(attempt_id, "refund", refund_id, amount_minor=100, currency="EUR")
