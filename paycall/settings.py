@@ -70,6 +70,12 @@ def _ipv4(address: str) -> str:
     return address
 
 
+def _no_ipv6(address: str) -> str:
+    if "[" in address:
+        raise ValueError("must not be an IPv6 address; the SIP library of this version has no IPv6")
+    return address
+
+
 def _networks(networks: tuple[str, ...]) -> tuple[str, ...]:
     try:
         for network in networks:
@@ -127,7 +133,7 @@ Currency = Annotated[str, AfterValidator(_currency)]
 Brands = Annotated[tuple[str, ...], AfterValidator(_brands)]
 ControlAddress = Annotated[str, AfterValidator(_control_address)]
 VaultAddress = Annotated[str, AfterValidator(_vault_address)]
-SipAddress = Annotated[str, Field(max_length=300, pattern=r"^sips?:[^\s<>]+$")]
+SipAddress = Annotated[str, Field(max_length=300, pattern=r"^sips?:[^\s<>]+$"), AfterValidator(_no_ipv6)]
 
 
 class SiteSettings(Section):

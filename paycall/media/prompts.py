@@ -87,17 +87,17 @@ class PromptLibrary:
         if self._folder is None:
             return
         if not self._folder.is_dir():
-            raise SettingsError(f"setting media.prompt_folder: there is no folder {self._folder}")
+            raise SettingsError(f"setting media.prompts.folder: there is no folder {self._folder}")
         for path in sorted(self._folder.rglob("*.wav")):
             if path.parent.name not in LANGUAGES or path.stem not in NAMES:
                 raise SettingsError(
-                    f"setting media.prompt_folder: {path} is not LANGUAGE/NAME.wav of a prompt"
+                    f"setting media.prompts.folder: {path} is not LANGUAGE/NAME.wav of a prompt"
                 )
             try:
                 _read(path)
             except (OSError, EOFError, ValueError, wave.Error):
                 raise SettingsError(
-                    f"setting media.prompt_folder: {path} must be WAV, 8 kHz, 16 bit, one channel, at most 30 s"
+                    f"setting media.prompts.folder: {path} must be WAV, 8 kHz, 16 bit, one channel, at most 30 s"
                 ) from None
 
     def sound(self, language: Language, name: str) -> Pcm:

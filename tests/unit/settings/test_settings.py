@@ -98,6 +98,12 @@ def test_places_follow_var(tmp_path: Path) -> None:
             "media.first_sip_tls_port: the cells'",
         ),
         ('[media]\naddress = "[2001:db8::1]"\n', "media.address: must be an IPv4 address"),
+        ('[media]\nagent_uri = "sip:a@[::1]:5090"\n', "media.agent_uri: must not be an IPv6 address"),
+        (
+            '[media]\nfallback_uris = ["sip:a@b", "sip:a@[::1]"]\n',
+            "media.fallback_uris.1: must not be an IPv6",
+        ),
+        ('[media.trunk]\nuri = "sip:[2001:db8::1]"\n', "media.trunk.uri: must not be an IPv6 address"),
         (f'[media]\naddress = "{SECRET}"\n', "media.address"),
     ],
 )
