@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.phones.rtp import before_others
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -26,9 +28,11 @@ def labs() -> dict[str, dict[str, Any]]:
         )
         for case in ("off", "broken", "leaky", "joined", "taped", "moved", "stalled")
     }
+    for process in running.values():
+        before_others(process.pid)
     results = {}
     for case, process in running.items():
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors[-2000:]
         results[case] = json.loads(output.strip().splitlines()[-1])
     return results
@@ -41,6 +45,13 @@ def test_on_and_off(labs: dict[str, dict[str, Any]]) -> None:
     assert result["after"] >= 2
     assert result["alarms"] == []
     assert result["pressed"] >= 3
+
+
+def test_python_is_in_the_path_while_the_mask_is_on_only(labs: dict[str, dict[str, Any]]) -> None:
+    before, masked, after = labs["off"]["python"]
+    assert before == 0
+    assert masked > 30, "a second of blocks"
+    assert after == masked
 
 
 def test_a_clock_that_stalls_while_the_mask_comes_on_is_no_alarm(labs: dict[str, dict[str, Any]]) -> None:
@@ -94,6 +105,6 @@ def test_a_recording_follows_a_transfer_and_stays_masked(labs: dict[str, dict[st
 
 def test_a_port_is_ended_while_its_callback_is_under_way() -> None:
     lab = subprocess.run(
-        [sys.executable, "-m", "tests.phones.port_lab"], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "tests.phones.port_lab"], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
     assert lab.stdout.splitlines()[-1:] == ["survived"], lab.stderr[-2000:]

@@ -42,7 +42,6 @@ def bodies(monkeypatch: pytest.MonkeyPatch) -> list[bytearray]:
         return await put_json(server, path, body)
 
     monkeypatch.setattr(vault_client, "put_json", spy)
-    monkeypatch.setattr(wipeable_put, "TIMEOUT_S", 0.5)
     return sent
 
 
@@ -76,7 +75,7 @@ def tell(
     return heard
 
 
-def store(folder: Path, value: DigitBuffer, max_wait_s: float = 2.0) -> Callable[[str], Awaitable[None]]:
+def store(folder: Path, value: DigitBuffer, max_wait_s: float = 30.0) -> Callable[[str], Awaitable[None]]:
     async def story(address: str) -> None:
         tls = client_context(folder / "cell.pem", folder / "cell.key", folder / "ca-server.pem")
         client = VaultClient(address, tls, max_wait_s)
@@ -105,10 +104,12 @@ def test_a_field_arrives_once_and_nothing_of_it_stays(
     ids=["unwell", "no HTTP", "silence", "half an answer", "zeros"],
 )
 def test_it_is_tried_again_where_there_was_no_answer(
-    tmp_path: Path, bodies: list[bytearray], first: bytes
+    tmp_path: Path, bodies: list[bytearray], first: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard = tell(tmp_path, [first, answer("200 OK")], store(tmp_path, DigitBuffer(NUMBER), 10.0))
-    assert [each.endswith(b'"%s"}' % NUMBER.encode()) for each in heard] == [True, True]
+    monkeypatch.setattr(wipeable_put, "TIMEOUT_S", 1.0)
+    heard = tell(tmp_path, [first, *[answer("200 OK")] * 9], store(tmp_path, DigitBuffer(NUMBER)))
+    assert len(heard) >= 2
+    assert all(each.endswith(b'"%s"}' % NUMBER.encode()) for each in heard)
     assert not any(any(each) for each in bodies)
 
 
