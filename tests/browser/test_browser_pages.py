@@ -159,7 +159,7 @@ def test_an_invitation_and_a_new_language_and_colours(desk: Desk) -> None:
 def test_signing_out_elsewhere_leads_to_the_sign_in_page(desk: Desk) -> None:
     page = desk.sign_in("anna", Role.OPERATOR)
     desk.server.do(_lock(desk, "anna"))
-    page.wait_for_url("**/sign-in**", timeout=15_000)
+    page.wait_for_url("**/sign-in**", timeout=40_000)
 
 
 async def _lock(desk: Desk, name: str) -> None:
