@@ -64,7 +64,10 @@ class ToneListener:
         self._buffer = np.concatenate([self._buffer, pcm])
         count = (self._buffer.size - self._frame) // self._step + 1
         if count > 0:
-            frames = np.lib.stride_tricks.sliding_window_view(self._buffer, self._frame)[:: self._step]
+            size = self._buffer.itemsize
+            frames: NDArray[np.int16] = np.ndarray(
+                (count, self._frame), np.int16, self._buffer, strides=(self._step * size, size)
+            )
             for key in self._keys(frames):
                 self._hear(key)
             self._buffer = self._buffer[count * self._step :]
@@ -89,6 +92,8 @@ class ToneListener:
         weaker, stronger = np.minimum(low, high), np.maximum(low, high)
         likely = (np.sqrt(np.mean(samples**2, axis=1)) >= _MIN_RMS) & (low + high >= _MIN_SHARE * total)
         likely &= stronger <= _MAX_TWIST * weaker
+        if not likely.any():
+            return [None] * len(frames)
         return [
             4 * row + column if maybe and self._on_frequency(spectrum, row, column) else None
             for maybe, spectrum, row, column in zip(

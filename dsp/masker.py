@@ -154,33 +154,39 @@ class ToneMasker:
     def _advance(self, samples: Pcm) -> Pcm:
         """At most one step of 10 ms, or one frame: what comes out depends on nothing that comes in later."""
         line = np.concatenate([self._line, samples])
+        end, windows = self._windows(line, samples)
         clean = []
-        for end, window in self._windows(line, samples):
-            if self._suspicion.judge(window):
-                back = self._back if self._suspicion.fresh else WINDOW * self._factor
+        for window, (suspicious, fresh) in zip(windows, self._suspicion.judge(windows), strict=True):
+            if suspicious:
+                back = self._back if fresh else WINDOW * self._factor
                 self._mute(end - back, end + _AHEAD * self._factor)
-            else:
+            elif self.replacement == "comfort":
                 clean.append(window)
+            end += BLOCK * self._factor
         self._position += samples.size
         out = self._render(line[: samples.size])
         self._line = line[samples.size :]
-        if self.replacement == "comfort":
-            for window in clean:  # after these samples are out: how blocks are cut must not be heard
-                self._track_noise(window)
+        for window in clean:  # after these samples are out: how blocks are cut must not be heard
+            self._track_noise(window)
         return out
 
-    def _windows(self, line: Pcm, samples: Pcm) -> list[tuple[int, Pcm]]:
-        """The last 20 ms at 8 kHz at each step of 10 ms that ``samples`` complete, with its end in the stream."""
+    def _windows(self, line: Pcm, samples: Pcm) -> tuple[int, Pcm]:
+        """The last 20 ms at 8 kHz at each step of 10 ms that ``samples`` complete, shape ``(n, 160)``.
+
+        Also the end of the first of them in the stream.
+        """
         if self._halver is not None:
             line = self._narrow = np.concatenate([self._narrow, self._halver.process(samples[None])[0]])
+            self._narrow = self._narrow[-WINDOW:]
         step = BLOCK * self._factor
-        first, last = self._position // step + 1, (self._position + samples.size) // step
-        found = []
-        for number in range(first, last + 1):
-            at = line.size - (self._position + samples.size - number * step) // self._factor
-            found.append((number * step, line[at - WINDOW : at]))
-        self._narrow = self._narrow[-WINDOW:]
-        return found
+        after = self._position + samples.size
+        done, last = self._position // step, after // step
+        begin = line.size - (after - (done + 1) * step) // self._factor - WINDOW
+        size = line.itemsize
+        windows: Pcm = np.ndarray(
+            (last - done, WINDOW), line.dtype, line, begin * size if last > done else 0, (BLOCK * size, size)
+        )
+        return (done + 1) * step, windows
 
     def _mute(self, start: int, end: int) -> None:
         while self._muted and self._muted[-1][1] >= start:

@@ -102,14 +102,11 @@ class Suspicion:
 
     Attributes
     ----------
-    fresh : bool
-        Whether the last window is the first with a sign: suspicious, and more than remains.
     sign : bool
         Whether the last window had one.
     """
 
     def __init__(self) -> None:
-        self.fresh = False
         self.sign = False
         self._tones = (-1, -1)
         self._share = 0.0
@@ -119,20 +116,33 @@ class Suspicion:
         self._watched = (0, 4)
         self._lows: list[float] = []
 
-    def judge(self, window: Pcm) -> bool:
-        """Whether ``window``, int16, shape ``(160,)``, 80 samples after the last one, must not be heard."""
-        samples = window.astype(np.float64)
-        energy = float(samples @ samples)
-        parts = _TABLES @ samples
-        low_band = float(parts[48:] @ parts[48:])
-        squares = parts[:48] * parts[:48]
-        all_tones = squares[:24] + squares[24:]
-        tones = all_tones.tolist()
-        energy -= self._hum(low_band)
-        sign = self._weigh(tones[:8], energy) or self._fragment(samples, tones[:8], energy)
-        sign = self._lax(tones, energy) or sign
-        self.fresh, self.sign = sign and not self.sign, sign
-        return sign or self._remains(tones[:8], energy)
+    def judge(self, windows: Pcm) -> list[tuple[bool, bool]]:
+        """Whether the next windows, int16, shape ``(n, 160)``, 80 samples from one to the next, must not be heard.
+
+        Also, for each, whether it is the first with a sign: suspicious, and more than remains. How many are judged
+        together makes no difference; a call of numpy costs much the same for any number.
+        """
+        samples = windows.astype(np.float64)
+        parts = np.matvec(_TABLES, samples)
+        low = parts[:, 48:]
+        squares = parts[:, :48] * parts[:, :48]
+        all_tones = squares[:, :24] + squares[:, 24:]
+        judged = []
+        for each, energy, low_band, tones in zip(
+            samples,
+            np.vecdot(samples, samples).tolist(),
+            np.vecdot(low, low).tolist(),
+            all_tones.tolist(),
+            strict=True,
+        ):
+            energy -= self._hum(low_band)
+            lowest, highest = max(tones[:4]), max(tones[4:8])
+            sign = self._weigh(tones, lowest, highest, energy)
+            sign = sign or self._fragment(each, lowest, highest, energy)
+            sign = self._lax(tones, lowest, highest, energy) or sign
+            fresh, self.sign = sign and not self.sign, sign
+            judged.append((sign or self._remains(tones, energy), fresh))
+        return judged
 
     def _hum(self, low_band: float) -> float:
         """How much of the energy below 480 Hz is dial tone or hum, which must not hide a key.
@@ -148,22 +158,21 @@ class Suspicion:
         loudest = max(before)
         return min(low_band, 1.5 * loudest) if loudest < MAX_HUM_CHANGE * min(before) else 0.0
 
-    def _lax(self, tones: list[float], energy: float) -> bool:
+    def _lax(self, tones: list[float], low: float, high: float, energy: float) -> bool:
         """Two tones off frequency, by up to 5 %: they must be purer, for much speech lies there."""
-        low = max(max(tones[0:4]), max(tones[8:12]), max(tones[16:20]))
-        high = max(max(tones[4:8]), max(tones[12:16]), max(tones[20:24]))
+        low = max(low, *tones[8:12], *tones[16:20])
+        high = max(high, *tones[12:16], *tones[20:24])
         beside = (low + high) / max(energy, 1.0)
         before, self._beside = self._beside, beside
         return low + high > _FLOOR and beside > OFF and before > OFF_BEFORE
 
-    def _fragment(self, samples: Floats, tones: list[float], energy: float) -> bool:
+    def _fragment(self, samples: Floats, low: float, high: float, energy: float) -> bool:
         """A piece of two tones that a lost packet cuts out of a key: quiet, loud and quiet again.
 
         Its share of the window's energy is less than a tone's that fills the window; how much less
         follows from where it lies under the half sine. What is left of a key right behind the gap may
         be too short even for that, and is not asked what it is.
         """
-        low, high = max(tones[:4]), max(tones[4:])
         two = low + high > FRAGMENT_LEAST * energy and low < MAX_TWIST * high and high < MAX_TWIST * low
         behind_a_gap = self._signs > 1 and self._since <= GAP_WINDOWS
         if energy < _FLOOR or not (two or behind_a_gap):
@@ -187,18 +196,17 @@ class Suspicion:
         explained = float(np.vecdot(in_tones, in_tones).max())
         return explained > FRAGMENT_FIT[min(end - first, len(FRAGMENT_FIT)) - 1] * float(alone @ alone)
 
-    def _weigh(self, tones: list[float], energy: float) -> bool:
-        low = max(range(4), key=tones.__getitem__)
-        high = max(range(4, 8), key=tones.__getitem__)
+    def _weigh(self, tones: list[float], lowest: float, highest: float, energy: float) -> bool:
+        low, high = tones.index(lowest, 0, 4), tones.index(highest, 4, 8)
         energy = max(energy, 1.0)
-        pair = tones[low] + tones[high]
+        pair = lowest + highest
         share, before = pair / energy, self._share
         same = low == self._tones[0], high == self._tones[1]
         self._tones, self._share = (low, high), share
         if pair > _FLOOR and share > PAIR:
             low_leads = tones[low] >= tones[high]
             weaker, stronger = (high, low) if low_leads else (low, high)
-            clear = tones[stronger] > DOMINANCE * sum(tones[:4] if low_leads else tones[4:])
+            clear = tones[stronger] > DOMINANCE * sum(tones[:4] if low_leads else tones[4:8])
             two = tones[weaker] * MAX_TWIST > tones[stronger]
             known = before > BEFORE and (all(same) if two else same[not low_leads])
             if clear and (share > SURE or (known and (two or share > SINGLE))):

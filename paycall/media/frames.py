@@ -32,7 +32,9 @@ _Vector = ctypes.c_size_t * 2
 
 def _fast_bytes(frame: pj.MediaFrame) -> bytes:
     raw = _Frame.from_address(int(frame.this))
-    return ctypes.string_at(raw.begin, raw.end - raw.begin)
+    begin = raw.begin
+    data: bytes = (ctypes.c_char * (raw.end - begin)).from_address(begin).raw
+    return data
 
 
 def _slow_bytes(frame: pj.MediaFrame) -> bytes:
@@ -73,7 +75,9 @@ class FrameWriter:
     def __init__(self, samples: int) -> None:
         self._bytes = samples * 2
         self._vector = pj.ByteVector(bytes(self._bytes))
-        self._address = _Vector.from_address(int(self._vector.this))[0] if FAST else 0
+        if FAST:
+            address = _Vector.from_address(int(self._vector.this))[0]
+            self._samples = np.ctypeslib.as_array((ctypes.c_int16 * samples).from_address(address))
 
     def write(self, frame: pj.MediaFrame, pcm: Pcm) -> None:
         """Make ``pcm`` (int16, exactly the writer's length) the frame's audio.
@@ -83,15 +87,14 @@ class FrameWriter:
         ValueError
             If the length is another.
         """
-        data = pcm.tobytes()
-        if len(data) != self._bytes:
+        if pcm.nbytes != self._bytes:
             raise ValueError("the frame has another length")
         if FAST:
-            ctypes.memmove(self._address, data, self._bytes)
+            self._samples[:] = pcm
             frame.buf = self._vector
             raw = _Frame.from_address(int(frame.this))
             raw.type, raw.size = pj.PJMEDIA_FRAME_TYPE_AUDIO, self._bytes
         else:
-            frame.buf = pj.ByteVector(data)
+            frame.buf = pj.ByteVector(pcm.tobytes())
             frame.size = self._bytes
             frame.type = pj.PJMEDIA_FRAME_TYPE_AUDIO

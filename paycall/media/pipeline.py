@@ -22,11 +22,12 @@ FRAME_MS = 20  # the bridge's; a block is one, or a few
 DELAY_MS = 26  # of the mask; 40 would close the last leak, a few ms before a lost packet (docs/dtmf.md)
 EVENT_MARGIN_S = 0.1
 # A call of the detector costs much the same for any length, and it tells of a key when the key is over. So it is
-# called when the masker, which is laxer, has heard no tone for so long, and beside that only now and then: it hears
-# every sample, so what it alone takes for a key is told late, not missed. The masker itself cannot wait.
+# called when the masker, which is laxer, has heard no tone for so long, and beside that only now and then, in a key
+# that is held and in quiet: it hears every sample, so what it alone takes for a key is told late, not missed. The
+# masker itself cannot wait.
 AFTER_TONE_S = 0.04
-IN_TONE_S = 0.1
-QUIET_S = 0.4
+IN_TONE_S = 0.2
+QUIET_S = 1.0
 
 
 class Stage(Protocol):

@@ -44,6 +44,15 @@ def test_the_tap_waits_in_quiet_and_misses_nothing() -> None:
     assert all(0.0 <= ended < 0.065 for _, _, ended in heard)  # three blocks, whatever waited before
 
 
+def test_a_held_key_is_known_while_it_sounds() -> None:
+    heard: list[str] = []
+    pipeline = build_pipeline(lambda key, *_: heard.append(key), "silence")
+    run(pipeline, np.concatenate([dsp.silence(0.3), dsp.dtmf_tone("5", 0.3, -10.0)]))
+    assert (pipeline.key_sounds, heard) == (True, [])
+    run(pipeline, dsp.silence(0.3))
+    assert (pipeline.key_sounds, heard) == (False, ["5"])
+
+
 def test_sound_around_an_event_is_hushed_but_still_tapped() -> None:
     heard: list[str] = []
     pipeline = build_pipeline(lambda key, *_: heard.append(key), "silence")
