@@ -64,6 +64,17 @@ def test_speech_that_was_muted_is_missed() -> None:
     assert found.speech_heard == {"before": 1.0, "during": 0.0}
 
 
+def test_phones_that_drift_apart_are_followed() -> None:
+    """Every second an eighth of one is lost on the way, as where the recording phone gets no time."""
+    sent, spoken, _ = _call()
+    wire = _over_the_wire(sent)
+    kept = np.concatenate([wire[start : start + 7000] for start in range(0, wire.size, 8000)])
+    assert wire.size - kept.size > 6000
+    found = examine(kept, 0, spoken, [])
+    assert min(found.speech_heard.values()) >= 0.6, "most of the quarters were not touched"
+    assert examine(np.zeros_like(kept), 0, spoken, []).speech_heard == {"before": 0.0, "during": 0.0}
+
+
 def test_a_recording_that_stops_early_is_no_error() -> None:
     sent, spoken, pressed = _call()
     found = examine(_over_the_wire(sent)[:1000], 0, spoken, pressed)
