@@ -19,7 +19,8 @@ log = structlog.get_logger(__name__)
 
 ENVIRONMENT: dict[str, str] = {
     "PYTHONMALLOC": "pymalloc_debug",
-    "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.perturb=165",  # any byte but zero
+    # any byte but zero; and one heap for all threads of a cell, which seldom ask for memory at once
+    "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.perturb=165:glibc.malloc.arena_max=1",
 }
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
