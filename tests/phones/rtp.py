@@ -27,7 +27,8 @@ FRAME = 160
 _CODECS = {PCMU: (dsp.encode_ulaw, dsp.decode_ulaw), PCMA: (dsp.encode_alaw, dsp.decode_alaw)}
 KEYS = "0123456789*#ABCD"
 _SO_TIMESTAMPNS = 35  # socket(7), asm/socket.h; Python has no name for it
-_PORTS = range(12000, 26000)
+# Rows for RTP lie apart, in steps of their own: between single ports there would soon be no room for them.
+_PORTS, _ROWS, _ROW = range(12000, 20000), range(20000, 31000), 40
 _given: deque[range] = deque()
 _MOST_GIVEN = 150  # what was given so long ago is bound by now, or was given up
 
@@ -39,10 +40,12 @@ def free_port(address: str = "127.0.0.1", count: int = 2) -> int:
     None is given twice, neither here nor by another process of the tests: whoever asked may bind it only later.
     """
     while len(_given) >= _MOST_GIVEN:
-        old = _given.popleft()
-        fcntl.lockf(_locks(), fcntl.LOCK_UN, len(old), old.start)
-    for _ in range(10_000):
-        port = random.randrange(_PORTS.start, _PORTS.stop - count, 2)
+        _give_up_oldest()
+    among, step = (_PORTS, 2) if count < _ROW else (_ROWS, _ROW)
+    for tries in range(20_000):
+        if tries >= 2000 and _given:
+            _give_up_oldest()
+        port = random.randrange(among.start, among.stop - count, step)
         if any(row.start < port + count and port < row.stop for row in _given):
             continue
         sockets = []
@@ -61,6 +64,11 @@ def free_port(address: str = "127.0.0.1", count: int = 2) -> int:
         _given.append(range(port, port + count))
         return port
     raise AssertionError("no port is free")
+
+
+def _give_up_oldest() -> None:
+    old = _given.popleft()
+    fcntl.lockf(_locks(), fcntl.LOCK_UN, len(old), old.start)
 
 
 def before_others(task: int) -> None:

@@ -73,6 +73,7 @@ def scenario(name: str, *steps: str) -> str:
     return _HEAD.format(name=name) + text + reference + "</scenario>\n"
 
 
+_LAST_WORD_S = 0.5
 VIA = "Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]"
 CONTACT = "Contact: <sip:{user}@[local_ip]:[local_port];transport=[transport]>"
 _CALLER_FROM = "From: Caller <sip:{user}@[local_ip]:[local_port]>;tag=[pid]caller[call_number]"
@@ -310,6 +311,7 @@ class Sipp:
         if target:
             command.append(target)
         self._output = (folder / "output").open("wb")
+        self._answers_one = target is None and calls == 1
         self.process = subprocess.Popen(command, cwd=folder, stdout=self._output, stderr=subprocess.STDOUT)
         before_others(self.process.pid)
         if target is None:
@@ -365,7 +367,14 @@ class Sipp:
         return "" if lines == ["The following events occurred:"] else "\n".join(lines)[-2000:]
 
     def close(self) -> None:
-        """End it, if it has not ended."""
+        """End it, if it has not ended.
+
+        Who answers one call is let hear its end, if it is near: an ACK that is still under way would be the first
+        that the next phone at this port hears, and no call.
+        """
+        if self._answers_one:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(_LAST_WORD_S)
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()

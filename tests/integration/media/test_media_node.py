@@ -243,7 +243,7 @@ def test_a_second_node_by_mistake_is_refused_and_the_first_serves_on(tmp_path: P
     env = os.environ | {
         "PAYCALL_MEDIA__CELLS": "1",
         "PAYCALL_MEDIA__FIRST_SIP_PORT": str(port),
-        "PAYCALL_MEDIA__FIRST_RTP_PORT": str(free_port(count=20)),
+        "PAYCALL_MEDIA__FIRST_RTP_PORT": str(free_port(count=40)),
         "PAYCALL_MEDIA__STATUS_SOCKET": str(tmp_path / "media.sock"),
         "PAYCALL_MEDIA__CONTROL_ADDRESS": f"unix:{tmp_path}/control.sock",
     }
