@@ -22,9 +22,7 @@ from tests.phones.rtp import Stream, free_port
 from tests.phones.site import PATIENCE_S, Site, until
 
 NUMBER = [Field.CARD_NUMBER]
-# 0.05, 0.3 and 1 s on a machine with time. Where it has none, still less than what a beat that stays away (5 s) or
-# SIP's own timers (32 s) would need.
-NOTICED_S, REPLACED_S, RELEASED_S = 2.0, 4.0, 20.0
+REPLACED_S, RELEASED_S = 1.0, 10.0  # what is promised; 0.3 and 1 s on a machine with time
 
 
 def test_a_killed_cell_s_phones_are_released_and_its_place_is_filled() -> None:
@@ -42,9 +40,6 @@ def test_a_killed_cell_s_phones_are_released_and_its_place_is_filled() -> None:
         lost = site.panel.wait("node.cell-lost", since=mark)
         assert lost.call_ids == (call.call_id,)
         site.panel.wait("node.cell-started", since=mark)
-        told = {event.type: at - killed_at for at, _, event in site.panel.events[mark:]}
-        assert told["node.cell-lost"] < NOTICED_S
-        assert told["node.cell-started"] < REPLACED_S
         for phone in (call.caller, call.agent):
             assert phone.wait(RELEASED_S - (time.monotonic() - killed_at)) == 0, phone.errors()
         now = site.pids()
@@ -53,6 +48,22 @@ def test_a_killed_cell_s_phones_are_released_and_its_place_is_filled() -> None:
         again = Call(site, connected=False)
         again.caller.peer_rtp()
         site.panel.wait("call.connected", since=mark)
+
+
+def test_a_killed_cell_is_replaced_within_a_second() -> None:
+    """The quickest of three: a busy machine may hold one of them up."""
+    with Site(cells=1) as site:
+
+        def replaced_s() -> float:
+            mark, killed_at = len(site.panel.events), time.monotonic()
+            os.kill(site.pids()[site.sip_port], signal.SIGKILL)
+            site.panel.wait("node.cell-started", since=mark)
+            return (
+                next(at for at, _, event in site.panel.events[mark:] if event.type == "node.cell-started")
+                - killed_at
+            )
+
+        assert min(replaced_s() for _ in range(3)) < REPLACED_S
 
 
 def test_ringing_phones_of_a_killed_cell_are_released() -> None:
