@@ -63,7 +63,9 @@ async function load(follow = true) {
     do {
       loadAgain = false;
       progress.clear();
-      const page = await fragment(`/fragments/board?call=${encodeURIComponent(front)}&follow=${follow}`);
+      const asked = front;
+      const page = await fragment(`/fragments/board?call=${encodeURIComponent(asked)}&follow=${follow}`);
+      if (front !== asked) continue; // another call was clicked meanwhile: what came is not for it
       for (const part of page.querySelectorAll("[data-part]")) place(part);
       front = board.querySelector("[data-front]")?.dataset.front ?? "";
       for (const [field, item] of progress) show(field, item);
