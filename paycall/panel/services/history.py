@@ -60,6 +60,8 @@ def payments_query(search: Search, principal: Principal) -> Select[PaymentRow]:
     if search.text:
         like = _like(search.text)
         attempts = select(AttemptRow.payment_id).where(AttemptRow.authorization_code.ilike(like, escape="\\"))
+        callers = select(CustomerRow.number).where(CustomerRow.name.ilike(like, escape="\\"))
+        people = select(OperatorRow.id).where(OperatorRow.display_name.ilike(like, escape="\\"))
         query = query.where(
             or_(
                 PaymentRow.reference.ilike(like, escape="\\"),
@@ -67,6 +69,8 @@ def payments_query(search: Search, principal: Principal) -> Select[PaymentRow]:
                 CallRow.caller.ilike(like, escape="\\"),
                 PaymentRow.last4 == search.text,
                 PaymentRow.id.in_(attempts),
+                CallRow.caller.in_(callers),
+                PaymentRow.operator_id.in_(people),
             )
         )
     return _between(query, PaymentRow.created_at, search)

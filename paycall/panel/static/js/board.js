@@ -48,6 +48,13 @@ function closeWhatIsOver() {
   if (dialog.open && !document.getElementById("start-payment")) dialog.close();
 }
 
+// In a tab behind others, that it rings is seen by the title.
+const title = document.title;
+function entitle() {
+  const told = board.querySelector('[data-front-state="ringing"], [data-front-state="connected"]')?.dataset.title;
+  document.title = told ? `${told} – ${title}` : title;
+}
+
 function announce() {
   const text = board.querySelector("[data-announcement]")?.textContent.trim() ?? "";
   if (text && announcer.textContent !== text) announcer.textContent = text;
@@ -71,6 +78,7 @@ async function load(follow = true) {
       for (const [field, item] of progress) show(field, item);
     } while (loadAgain);
     tick();
+    entitle();
     closeWhatIsOver();
     announce();
   } catch {
@@ -145,4 +153,5 @@ stream.addEventListener("refused", () => load());
 stream.open();
 listen();
 startClock();
+entitle();
 announce();

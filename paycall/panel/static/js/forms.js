@@ -4,8 +4,9 @@ import { call, wordsFor } from "./api.js";
 import { prove } from "./proof.js";
 import { until } from "./timers.js";
 
+// Beside the form; where it has no place for it, or was replaced by what happened meanwhile, for everybody to see.
 function showError(form, text) {
-  const place = form.querySelector("[data-error]");
+  const place = (form.isConnected && form.querySelector("[data-error]")) || document.getElementById("trouble");
   if (!place) return;
   place.hidden = !text;
   place.textContent = text;
@@ -188,18 +189,17 @@ function openMoneyDialog(dialog, button) {
   if (whole) whole.hidden = !isWhole;
 }
 
-function openCustomerDialog(dialog, button) {
-  const form = dialog.querySelector("form");
+// A form whose address and values are those that its opener names.
+function fillForm(form, button) {
   form.action = button.dataset.action;
-  form.elements.name.value = button.dataset.name;
-  form.elements.note.value = button.dataset.note;
+  for (const [name, value] of Object.entries(JSON.parse(button.dataset.values))) form.elements[name].value = value;
 }
 
 function open(button) {
   const dialog = document.getElementById(button.dataset.opens);
   showError(dialog, "");
   if (dialog.id === "payment-dialog") openPaymentDialog(dialog, button);
-  if (dialog.id === "customer-dialog") openCustomerDialog(dialog, button);
+  if (button.dataset.values) fillForm(dialog.querySelector("form"), button);
   if (dialog.querySelector("[data-money-form]")) openMoneyDialog(dialog, button);
   if (dialog.id === "roll-dialog") dialog.querySelector("form").action = button.dataset.action;
   dialog.showModal();
