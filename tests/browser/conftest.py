@@ -12,12 +12,12 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from paycall.panel.roles import Role
 from paycall.panel.services import accounts
+from tests.browser.seats import VIEWPORT, Seat, Site, four_seats, open_site
 from tests.fakes.panel_server import PanelServer
 from tests.fakes.panel_world import PASSWORD
 
 accounts._HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-expect.set_options(timeout=10_000)
-VIEWPORT = {"width": 1366, "height": 768}
+expect.set_options(timeout=40_000)
 
 
 @pytest.fixture(scope="session")
@@ -101,3 +101,30 @@ def desk(server: PanelServer, chromium: Browser) -> Iterator[Desk]:
     yield made
     made.close()
     assert made.complaints == []
+
+
+SITE = """
+reusable_token_roles = ["operator"]
+[panel.refund_limits_minor]
+supervisor = 1000
+[vault]
+acquirer_timeout_s = 1.5
+reusable_token_months = 13
+[media.recording]
+enabled = true
+notice = false
+"""
+
+
+@pytest.fixture(scope="session")
+def site(chromium: Browser) -> Iterator[Site]:
+    """The whole stack with the settings of a fresh one, but for what it leaves off."""
+    with open_site(chromium, SITE) as running:
+        yield running
+
+
+@pytest.fixture
+def seats(site: Site) -> Iterator[list[Seat]]:
+    """Four operators at the whole stack, one in each language."""
+    with four_seats(site) as four:
+        yield four

@@ -22,7 +22,9 @@ LIMITS = {"settle_limits_minor": {"supervisor": 50000}, "refund_limits_minor": {
 @pytest.fixture
 def at(tmp_path: Path, chromium: Browser, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     """A desk at a panel whose vault tells of its search."""
-    monkeypatch.setattr("paycall.panel.live.ENQUIRY_EVERY_S", 600.0)  # not over before a slow machine has looked
+    monkeypatch.setattr(
+        "paycall.panel.live.ENQUIRY_EVERY_S", 600.0
+    )  # not over before a slow machine has looked
     with PanelServer(tmp_path, PanelSettings(**LIMITS)) as server:
         server.world.vault.search = Search(3, False, False, next_in_s=22.0, people_in_s=3400.0)
         desk = Desk(server, chromium)

@@ -1,0 +1,254 @@
+"""The whole stack, and four operators side by side at it: one in each language, each with a caller of the own.
+
+A story is told once, for all four: each step is done at every seat before the next one. So a test takes hardly longer
+than it would in one language. Every test has calls, callers, amounts and references of its own, and leaves no call.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from paycall.domain.fields import Field
+from paycall.panel.languages import LANGUAGES
+from tests.browser.stage import STATE, shown_money
+from tests.phones.desk import Desk, desk
+from tests.phones.lines import Caller, OperatorsPhone
+from tests.phones.site import until
+
+VIEWPORT = {"width": 1366, "height": 768}
+PASSWORD = "a-good-long-password-1"
+NUMBER, EXPIRY, CODE = (
+    f"#field-{name.value}" for name in (Field.CARD_NUMBER, Field.EXPIRY, Field.SECURITY_CODE)
+)
+# Callers of a test have all the time that a busy machine needs.
+_PATIENCE = """
+first_key_s = 120
+between_keys_s = 30
+"""
+# Every event that the page was told, by its id: what is missing or doubled shows here.
+_LISTEN = """
+window.told = [];
+window.EventSource = class extends EventSource {
+  addEventListener(name, heard) {
+    super.addEventListener(name, (event) => {
+      if (event.lastEventId && !["reset", "heartbeat"].includes(name)) window.told.push(event.lastEventId);
+      heard(event);
+    });
+  }
+};
+"""
+
+
+@dataclass
+class Seat:
+    """An operator who reads a language, the own page, and who is on the phone."""
+
+    site: Site
+    language: str
+    name: str
+    page: Page
+    number: str = ""
+    caller: Caller | None = None
+    amount_minor: int = 0
+    reference: str = ""
+
+    @property
+    def amount(self) -> str:
+        """The payment's amount as the language writes it, with plain spaces."""
+        return shown_money(self.amount_minor, self.language)
+
+    def typed(self, amount_minor: int) -> str:
+        """An amount as somebody types it who reads this language."""
+        return f"{amount_minor // 100}{'.' if self.language == 'en' else ','}{amount_minor % 100:02d}"
+
+    def dials(self, operator: str | None = None) -> None:
+        """The caller dials; the telephone system gives the call to this seat's operator, or to who is named."""
+        target = self.site.desk.stack.sip_uris[list(LANGUAGES).index(self.language)].partition("@")[2]
+        self.caller = Caller(self.number, target, self.name if operator is None else operator)
+        self.site.callers.append(self.caller)
+
+    def key(self, digits: str) -> None:
+        """The caller begins to key."""
+        assert self.caller is not None
+        self.caller.key(digits)
+
+    def call_id(self) -> str:
+        """The call in front."""
+        return str(self.page.locator("#front-call").get_attribute("data-front"))
+
+    def payment_id(self) -> str:
+        """The payment in front."""
+        return str(self.page.locator("#payment").get_attribute("data-payment"))
+
+    def payment(self) -> dict[str, Any]:
+        """What the API says of the payment in front."""
+        return self.site.desk.get(f"/payments/{self.payment_id()}")
+
+    def shows(self, state: str, timeout_s: float = 40) -> None:
+        """Wait until the payment is shown in this state."""
+        self.page.wait_for_selector(STATE.format(state), timeout=timeout_s * 1000)
+
+
+@dataclass
+class Site:
+    """The stack, who looks at it, and who calls."""
+
+    desk: Desk
+    phone: OperatorsPhone
+    browser: Browser
+    callers: list[Caller] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+    _pages: dict[str, Page] = field(default_factory=dict)
+    _count: Iterator[int] = field(default_factory=itertools.count)
+
+    def board(self, role: str, language: str) -> Page:
+        """The board of the person with this role and language, as one sees it who has just come."""
+        name = f"{role}-{language}"
+        if name not in self._pages:
+            self._add(name, role, language)
+            self._pages[name] = self._signed_in(name)
+        page = self._pages[name]
+        page.goto(self.desk.stack.panel_url)
+        page.wait_for_selector("#connection[data-state=live]")
+        return page
+
+    def beside(self, page: Page, url: str) -> Page:
+        """Another page of the same browser and person, which reaches the panel at this address."""
+        other = page.context.new_page()
+        other.goto(url)
+        other.wait_for_selector("#connection[data-state=live]")
+        return other
+
+    def _add(self, name: str, role: str, language: str) -> None:
+        """An account, through its invitation."""
+        account = {"name": name, "role": role, "language": language}
+        link = self.desk.post("/operators", 201, **account)["invitation"]
+        assert httpx.post(link, data={"password": PASSWORD}).status_code == 303
+
+    def _signed_in(self, name: str) -> Page:
+        context = self.browser.new_context(viewport=VIEWPORT)  # type: ignore[arg-type]
+        context.add_init_script(_LISTEN)
+        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
+        page = context.new_page()
+        page.goto(self.desk.stack.panel_url)
+        page.fill("[name=name]", name)
+        page.fill("[name=password]", PASSWORD)
+        page.press("[name=password]", "Enter")
+        page.wait_for_selector("#connection[data-state=live]")
+        return page
+
+    def seats(self) -> list[Seat]:
+        """An operator in each language, nobody on the phone yet; numbers, amounts and references are new."""
+        made = []
+        for language in LANGUAGES:
+            count = next(self._count)
+            seat = Seat(self, language, f"operator-{language}", self.board("operator", language))
+            seat.number = f"+3630{1_000_000 + count}"
+            # The simulator's card decides, not the amount: no code ends like this.
+            seat.amount_minor = 1_990 + 1_000 * count
+            seat.reference = f"INV-{7_000 + count}"
+            made.append(seat)
+        return made
+
+    def hang_up(self) -> None:
+        """No call is left."""
+        for call in self.desk.get("/calls")["calls"]:
+            self.desk.http.post(f"/calls/{call['id']}/hang-up")
+        until(lambda: not self.desk.get("/calls")["calls"], what="end of all calls")
+        for caller in self.callers:
+            caller.close()
+        self.callers.clear()
+
+    def close(self) -> None:
+        """Everybody goes home."""
+        for page in self._pages.values():
+            page.context.close()
+
+
+@contextmanager
+def open_site(browser: Browser, settings: str = "") -> Iterator[Site]:
+    """A stack with these settings (first those of the panel) that believes its telephone system whose a call is."""
+    media = 'operator_header_from = ["caller"]'
+    with desk(cells=len(LANGUAGES), extra=_PATIENCE + settings, media=media) as seat:
+        phone = OperatorsPhone(seat.stack.agent_port)
+        site = Site(seat, phone, browser)
+        try:
+            yield site
+        finally:
+            site.close()
+            phone.close()
+
+
+@contextmanager
+def four_seats(site: Site) -> Iterator[list[Seat]]:
+    """The four seats for one test; a script's error at any of them fails it."""
+    try:
+        yield site.seats()
+    finally:
+        site.hang_up()
+        complaints, site.complaints[:] = list(site.complaints), []
+    assert complaints == []
+
+
+def come_in(seats: Sequence[Seat]) -> None:
+    """Every caller dials, and is in front of the operator, connected."""
+    for seat in seats:
+        seat.dials()
+    for seat in seats:
+        expect(seat.page.locator("#front-call.connected")).to_contain_text(seat.number)
+
+
+def start(seats: Sequence[Seat], fill: Callable[[Seat, Locator], None] | None = None) -> None:
+    """Every operator starts a payment by keyboard alone; the line is masked and the first field asked for."""
+    for seat in seats:
+        seat.page.wait_for_selector("#start-payment")
+        seat.page.keyboard.press("F2")
+        dialog = seat.page.locator("#payment-dialog[open]")
+        dialog.wait_for()
+        seat.page.keyboard.type(seat.typed(seat.amount_minor))
+        dialog.locator("[name=reference]").fill(seat.reference)
+        if fill is not None:
+            fill(seat, dialog)
+        seat.page.keyboard.press("Enter")
+    for seat in seats:
+        seat.shows("capturing")
+        expect(seat.page.locator(".line.is-masked")).to_be_visible()
+        seat.page.wait_for_selector(".field.collecting")  # a key that comes earlier is nobody's
+
+
+def key(seats: Sequence[Seat], place: str, digits: str) -> None:
+    """Every caller keys a field that is asked for, at the same time; it is taken."""
+    for seat in seats:
+        seat.page.wait_for_selector(f"{place}.collecting")
+        seat.key(digits)
+    for seat in seats:
+        seat.page.wait_for_selector(f"{place}.stored")
+
+
+def key_card(seats: Sequence[Seat], number: str, expiry: str = "1230", code: str = "123") -> None:
+    """All three fields, each when it is asked for."""
+    key(seats, NUMBER, f"{number}#")
+    key(seats, EXPIRY, expiry)
+    key(seats, CODE, code)
+
+
+def charge(seats: Sequence[Seat], state: str) -> None:
+    """Every operator charges the card by one key; the payment comes to this state."""
+    for seat in seats:
+        seat.page.wait_for_selector("#charge")
+        seat.page.keyboard.press("F2")
+    for seat in seats:
+        seat.shows(state)
+
+
+def wait_until(moment_s: float) -> None:
+    """Wait for a moment of the monotonic clock."""
+    time.sleep(max(0.0, moment_s - time.monotonic()))
