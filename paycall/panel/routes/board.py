@@ -24,9 +24,9 @@ from paycall.panel.pages import Page, render, site_name
 from paycall.panel.roles import Principal
 from paycall.panel.schemas import Call, Payment
 from paycall.panel.services.context import Context
-from paycall.panel.services.kept_cards import KeptCardService, has_customer
+from paycall.panel.services.kept_cards import KeptCardService
 from paycall.panel.services.operations import limits_minor
-from paycall.panel.services.records import IN_THE_MIDDLE
+from paycall.panel.services.records import IN_THE_MIDDLE, has_number
 from paycall.panel.services.views import call_view, localise_payment
 from paycall.panel.services.visibility import calls_of
 from paycall.panel.services.waiting import count_waiting
@@ -151,7 +151,7 @@ def _board(
             waiting=count_waiting(session, principal),
             limits=limits_minor(context.deps.settings, principal, payment.currency) if payment else {},
             may_keep_cards=may_keep_cards,
-            keeps_cards=may_keep_cards and front is not None and has_customer(front),
+            keeps_cards=may_keep_cards and front is not None and has_number(front),
         )
 
 

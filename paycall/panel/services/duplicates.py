@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from paycall.domain.errors import StateError
 from paycall.domain.money import Money
 from paycall.domain.payment import PaymentState
+from paycall.panel.services.records import has_number
 from paycall.store.tables import CallRow, PaymentRow
 
 _WINDOW = timedelta(minutes=10)
@@ -102,7 +103,7 @@ def paid_again(session: Session, row: PaymentRow, call: CallRow | None) -> bool:
 def _of_caller(call: CallRow, money: Money) -> Select[str]:
     """Payments of this amount on this call, or on another of the same number."""
     same_caller = PaymentRow.call_id == call.id
-    if call.caller:
+    if has_number(call):
         same_caller = or_(same_caller, CallRow.caller == call.caller)
     query = select(PaymentRow.id).join(CallRow, CallRow.id == PaymentRow.call_id)
     return query.where(same_caller, _same_amount(money))

@@ -8,7 +8,6 @@ follows - the charge, its warnings, another card after a decline - is as for a k
 from __future__ import annotations
 
 import hashlib
-import re
 
 import structlog
 from sqlalchemy import update
@@ -20,12 +19,11 @@ from paycall.domain.payment import PaymentEvent
 from paycall.panel.roles import Permission, Principal
 from paycall.panel.services.audit import note
 from paycall.panel.services.context import Context
-from paycall.panel.services.records import call_of, move, payment_for_change, tell
+from paycall.panel.services.records import call_of, has_number, move, payment_for_change, tell
 from paycall.panel.services.visibility import call_for
 from paycall.store.tables import CallRow, PaymentRow
 
 REUSABLE = "reusable"
-_NUMBER = re.compile(r"\+?[0-9]{5,20}")
 _LETTERS = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
 _log = structlog.get_logger(__name__)
 
@@ -45,15 +43,10 @@ def customer_of(call: CallRow) -> str:
     WithheldNumberError
         If there is no number.
     """
-    if not has_customer(call):
+    if not has_number(call):
         raise WithheldNumberError
     digest = hashlib.sha256(f"paycall-customer-1:{call.caller}".encode()).hexdigest()
     return "cus_" + digest.translate(_LETTERS)[:22]
-
-
-def has_customer(call: CallRow) -> bool:
-    """Whether a card can be kept for whoever is on the call."""
-    return _NUMBER.fullmatch(call.caller) is not None
 
 
 class KeptCardService:

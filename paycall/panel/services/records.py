@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from paycall.panel.services.audit import PANEL, note
 from paycall.panel.services.webhook_events import note_payment
 from paycall.store.tables import AttemptRow, CallRow, PaymentRow, StoryRow
 
+_NUMBER = re.compile(r"\+?[0-9]{5,20}")
 # What comes of the caller's keys is in the vault's audit.
 _OF_THE_CALLER = ("field_stored", "field_failed", "capture_completed", "code_expired")
 # On these, the caller can't be asked for keys any more when the call is over.
@@ -55,6 +57,11 @@ def call_of(session: Session, row: PaymentRow) -> CallRow:
     if call is None:
         raise NotFoundError
     return call
+
+
+def has_number(call: CallRow) -> bool:
+    """Whether the caller can be told from others: by a telephone number, not by a word for a withheld one."""
+    return _NUMBER.fullmatch(call.caller) is not None
 
 
 def caller_is_gone(call: CallRow, now: datetime) -> bool:

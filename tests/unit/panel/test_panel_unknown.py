@@ -165,7 +165,7 @@ def test_a_second_payment_of_the_same_amount_is_warned_of(run: Run) -> None:
         call_id, payment = await _unknown(world, anna)
         await _post(anna, payment["id"], "set-aside")
         other = await world.cell.call_in()  # the same caller, at another desk
-        stranger = await world.cell.call_in(caller="+3699")
+        stranger = await world.cell.call_in(caller="+3699999999")
         for client, call, body, status in (
             (anna, call_id, {}, 409),
             (boris, other, {}, 409),
@@ -184,6 +184,21 @@ def test_a_second_payment_of_the_same_amount_is_warned_of(run: Run) -> None:
         refused = await _post(anna, meant.json()["id"], "authorize")
         assert (refused.status_code, refused.json()["code"]) == (409, "outcome-unknown")
         assert len(world.vault.authorizations) == 1
+
+    run(scenario)
+
+
+def test_callers_whose_number_is_withheld_are_not_one(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        anna = await world.signed_in("anna")
+        world.vault.search = SEARCH
+        one, other = [await world.cell.call_in(caller="anonymous") for _ in range(2)]
+        payment = await new_payment(anna, one)
+        await world.cell.key(one, NO_ANSWER, "1230", "123")
+        await until(anna, payment["id"], "ready")
+        await charge(anna, payment["id"], "unknown")
+        assert (await _start(anna, other)).status_code == 201
+        assert (await _start(anna, one)).status_code == 409, "the same call is the same caller"
 
     run(scenario)
 
