@@ -1,6 +1,7 @@
 """A bridge port that hears keys in a leg's sound. Nothing is connected behind it: it is in nobody's path.
 
-Rules: as ``ports.py``: made once a call, kept a second past its end; the callbacks run in PJSIP's clock thread.
+Rules: as ``ports.py``: there while keys are listened for and a second longer; the callbacks run in PJSIP's clock
+thread.
 """
 
 from __future__ import annotations

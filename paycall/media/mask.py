@@ -140,7 +140,7 @@ class CallAudio:
         """Play to the caller, after what is being played; a key in the caller's audio ends it."""
         if self._prompt_port is None:
             post = self._endpoint.post
-            self._prompt_port = PromptPort(lambda: self.key_sounds, lambda: post(self._connect))
+            self._prompt_port = PromptPort(lambda: self.key_sounds, lambda: post(self._prompts_over))
         self._prompt_port.put(sound)
         self._connect()
 
@@ -159,21 +159,18 @@ class CallAudio:
         if self._timer is not None:
             self._timer.cancel()
         self._caller = self._agent = None
-        for port in (self._mask_port, self._listen_port):
-            if port is not None:
-                port.use(None)
-                destroy_later(self._endpoint, port)
+        self._close_ports()
         if self._prompt_port is not None:
             destroy_later(self._endpoint, self._prompt_port)
         if self._recording is not None:
             destroy_later(self._endpoint, self._recording.heard, self._recording.said)
-        self._mask_port = self._listen_port = self._prompt_port = self._recording = None
+        self._prompt_port = self._recording = None
         self.state = MaskState.OFF
 
     # ---- the graph ---------------------------------------------------------------------------------------
 
     def _open_ports(self) -> None:
-        """A port is made once a call and used again for each capture."""
+        """Each capture has its own: PJSIP asks a port 50 times a second while it exists, connected or not."""
         post = self._endpoint.post
         if self._mask_port is None or self._listen_port is None:
             self._mask_port = MaskPort(
@@ -188,6 +185,20 @@ class CallAudio:
         self._mask_port.use(self._pipeline)
         self._listen_port.use(ToneListener())
         log.info("mask_wired", name=str(self._pipeline))
+
+    def _close_ports(self) -> None:
+        for port in (self._mask_port, self._listen_port):
+            if port is not None:
+                port.use(None)
+                destroy_later(self._endpoint, port)
+        self._mask_port = self._listen_port = None
+
+    def _prompts_over(self) -> None:
+        """Everything has been said; outside a capture no more will be soon."""
+        self._connect()
+        if self.state is MaskState.OFF and self._prompt_port is not None and not self._prompt_port.playing:
+            destroy_later(self._endpoint, self._prompt_port)
+            self._prompt_port = None
 
     def _connect(self) -> None:
         """Make the bridge what the state asks for.
@@ -260,10 +271,8 @@ class CallAudio:
             return
         self.state = MaskState.OFF
         self._alarmed = False
-        self._connect()
-        for port in (self._mask_port, self._listen_port):
-            if port is not None:
-                port.use(None)
+        self._prompts_over()
+        self._close_ports()
         self._pipeline = None
         then()
 

@@ -94,9 +94,6 @@ class OperatorKeys:
         self._closed = True
         self._legs = (None, None)
         self._stop()
-        if self._ports is not None:
-            destroy_later(self._endpoint, *self._ports)
-            self._ports = None
 
     # ---- listening ---------------------------------------------------------------------------------------
 
@@ -116,6 +113,9 @@ class OperatorKeys:
             if audio is not None:
                 with contextlib.suppress(pj.Error):  # the leg has just gone
                     audio.stopTransmit(port)
+        if self._ports is not None:  # PJSIP would ask them 50 times a second for as long as they exist
+            destroy_later(self._endpoint, *self._ports)
+            self._ports = None
 
     def _connect(self) -> None:
         for leg, port in zip(self._legs, self._ports or (), strict=False):

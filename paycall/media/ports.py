@@ -1,7 +1,7 @@
 """The two bridge ports in Python: one that masks, one that listens.
 
-Rules: an exception in the audio path gives silence, never the caller's sound. A port lives as long as its call and
-a second longer, and is ended by ``destroy_later``. The callbacks run in PJSIP's clock thread.
+Rules: an exception in the audio path gives silence, never the caller's sound. A port lives as long as its
+capture and a second longer, and is ended by ``destroy_later``. The callbacks run in PJSIP's clock thread.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The bridge port that plays to the caller, and to the operator where that is wished.
 
-Rules: it is on the bridge only while it has something to play; a port lives as long as its call and a second longer.
-It stops by itself as soon as a key sounds in the caller's audio. The callbacks run in PJSIP's clock thread.
+Rules: it is connected only while it has something to play; a port lives until its call's capture is over, or what is
+played outside one, and a second longer. It stops by itself as soon as a key sounds in the caller's audio. The
+callbacks run in PJSIP's clock thread.
 """
 
 from __future__ import annotations

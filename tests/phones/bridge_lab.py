@@ -17,7 +17,7 @@ import pjsua2 as pj
 import dsp
 from paycall.media import mask
 from paycall.media.counts import Counts
-from paycall.media.endpoint import EndpointConfig, SipEndpoint
+from paycall.media.endpoint import KEEP_OBJECTS_S, EndpointConfig, SipEndpoint
 from paycall.media.frames import FrameWriter, read_samples
 from paycall.media.mask import CallAudio
 from paycall.media.ports import SAMPLES, audio_format
@@ -66,6 +66,16 @@ class Recorder(pj.AudioMediaPort):
         return _since(self.blocks, moment)
 
 
+def _count_calls(port: type, callback: str, calls: list[int]) -> None:
+    real = getattr(port, callback)
+
+    def counted(self: Any, frame: pj.MediaFrame) -> None:
+        calls[0] += 1
+        real(self, frame)
+
+    setattr(port, callback, counted)
+
+
 class _Broken:
     def process(self, pcm: np.ndarray) -> np.ndarray:
         raise ValueError("a stage fails")
@@ -111,6 +121,9 @@ def main(case: str) -> dict[str, Any]:
 
         mask.MaskPort.onFrameReceived = stall
     moments: dict[str, float] = {}
+    in_python = [0]  # how often PJSIP's clock thread asked the ports between the legs
+    for port, callback in ((mask.MaskPort, "onFrameReceived"), (mask.ListenPort, "onFrameReceived")):
+        _count_calls(port, callback, in_python)
     taped: list[tuple[float, np.ndarray]] = []  # what a recording of the agent's side gets
     said: list[tuple[float, np.ndarray]] = []
     other = Talker((6000 * np.sin(2 * np.pi * 440 * np.arange(8000) / 8000)).astype(np.int16))
@@ -135,10 +148,16 @@ def main(case: str) -> dict[str, Any]:
 
     audio.set_legs(caller, agent)
     audio.record(tape)
+    endpoint.call_later(0.59, lambda: moments.update(python_before=in_python[0]))
     endpoint.call_later(0.6, lambda: audio.on(masked))
+
+    def joined_directly() -> None:
+        moments["off"] = time.monotonic()
+        endpoint.call_later(KEEP_OBJECTS_S + 0.3, lambda: moments.update(python_masked=in_python[0]))
+
     if case == "off":
-        endpoint.call_later(1.6, lambda: audio.off(lambda: moments.update(off=time.monotonic())))
-    endpoint.call_later(2.8, finish)
+        endpoint.call_later(1.6, lambda: audio.off(joined_directly))
+    endpoint.call_later(3.6 if case == "off" else 2.8, finish)
     endpoint.run()
     KEEP.extend((caller, agent, other, audio, tape))
     heard = agent.since(moments["on"] + 0.03)
@@ -163,6 +182,7 @@ def main(case: str) -> dict[str, Any]:
             )
             for after, before in ((0.0, moments["on"] + 0.25), (moments["on"] + 1.0, moments["end"]))
         ],
+        "python": [moments.get("python_before"), moments.get("python_masked"), in_python[0]],
         "alarms": alarms,
         "pressed": len(pressed),
         "heard_by_listener": audio.keys_heard,

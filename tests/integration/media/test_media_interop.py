@@ -129,6 +129,28 @@ def test_a_reliable_provisional_answer_is_acknowledged(site: Site) -> None:
     assert call.agent.wait() == 0, call.agent.errors()
 
 
+def test_a_caller_that_demands_reliable_ringing_gets_it(site: Site) -> None:
+    rtp = site.add(RtpPort())
+    user = "49"
+    demand = "Require: 100rel\n        Supported: 100rel"
+    rseq = '<ereg regexp="([0-9]+)" search_in="hdr" header="RSeq:" check_it="true" assign_to="11,12"/>'
+    caller = sipp.scenario(
+        "reliable",
+        sipp.invite(user, sipp.sdp(rtp.port), demand),
+        sipp.receive("100", 'optional="true"'),
+        sipp.receive("180", 'rrs="true"', rseq),
+        sipp.in_dialog("PRACK", user, 2, headers="RAck: [$12] 1 INVITE"),
+        sipp.receive("200"),
+        sipp.receive("200", 'rrs="true"', sipp.RTP_OF_PEER),
+        sipp.in_dialog("ACK", user, 1),
+        sipp.receive("BYE", 'timeout="60000"'),
+        sipp.message(sipp.ANSWER_OK),
+    )
+    call = Call(site, caller_scenario=caller, agent={"ring_ms": 500})
+    call.hang_up()
+    assert call.caller.wait() == 0, call.caller.errors()
+
+
 def test_a_late_offer_is_answered_in_the_ack(site: Site) -> None:
     rtp = site.add(RtpPort())
     user = "49"
