@@ -136,13 +136,14 @@ def test_keys_pass_on_outside_a_capture_and_after_it(site: Site) -> None:
 def test_no_key_that_still_waits_is_passed_on_when_a_capture_begins(site: Site) -> None:
     """A quick thumb in a menu: events take PJSIP longer to send than to come."""
     call = Call(site)
-    call.caller_plays(Stream().silence(0.1).events("1234567890", 0.06, 0.04).silence(0.8), wait=False)
+    call.caller_plays(Stream().silence(0.1).events("1234567890" * 2, 0.06, 0.04).silence(0.8), wait=False)
     until(lambda: call.agent_heard().events, what="first key at the agent's phone")
-    time.sleep(0.3)
+    time.sleep(0.9)  # so that many wait
     call.capture()
     before = len(call.agent_heard().events)
     call.caller_rtp.wait()
-    assert len(call.agent_heard().events) == before < 9
+    # on a busy machine the one that was on its way may come late; PJSIP would still have many to send
+    assert len(call.agent_heard().events) <= before + 1 < 18
 
 
 def test_a_capture_that_is_ended_while_it_begins_ends(site: Site) -> None:
