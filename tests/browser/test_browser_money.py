@@ -151,7 +151,7 @@ def test_an_approval_is_voided_after_a_second_word_by_who_may(seats: list[Seat])
 
 def test_the_whole_is_settled_and_the_whole_refunded(seats: list[Seat]) -> None:
     for seat in seats:  # within everybody's limits, and each another amount
-        seat.amount_minor = 10_90 + seat.amount_minor // 1_000
+        seat.amount_minor = 11_90 + seat.amount_minor // 1_000
     _approved(seats, 0)
     for seat in seats:
         seat.page.keyboard.press("F2")
