@@ -47,7 +47,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Carrier]:
     port = free_port()
     password = tmp_path_factory.mktemp("trunk") / "password"
     password.write_text(trunk.PASSWORD + "\n")
-    registrar = sipp.Sipp(trunk.registrar(), port)
+    registrar = sipp.Sipp(trunk.registrar(expires_s=3600), port)  # no second REGISTER to phones at this port
     settings = {
         "uri": f"sip:127.0.0.1:{port}",
         "registrar": f"sip:127.0.0.1:{port}",
@@ -111,7 +111,7 @@ def test_an_operator_dials_and_the_customers_keys_stay_away_from_the_operator(ca
     tap = site.add(Capture(operator_rtp.port))
     payment = site.panel.start_capture(call.call_id, [Field.CARD_NUMBER])
     to_customer = ("127.0.0.1", customer.peer_rtp())
-    carrier.rtp.play(Stream().silence(0.2).keys(CARD[:8], 0.07, 0.06).silence(0.4), to_customer)
+    carrier.rtp.play(Stream().silence(0.2).keys(CARD[:8], 0.07, 0.06).silence(1.2), to_customer)
     carrier.rtp.play(
         Stream(event_type=customer.peer_event_type()).events(CARD[8:] + "#", 0.07, 0.06), to_customer
     )

@@ -26,6 +26,6 @@ def site(shared_site: Site) -> Iterator[Site]:
     ended = {event.call_id for event in panel.of_type("call.ended")}
     for call_id in arrived - ended:
         panel.run(panel.hub.hang_up(call_id))
-    shared_site.hang_up_all()
     for call_id in arrived:
         panel.wait("call.ended", call_id=call_id)
+    shared_site.hang_up_all()

@@ -130,14 +130,16 @@ def test_an_agent_that_answers_with_what_nobody_can_hear_is_not_reached(site: Si
         "g729",
         sipp.receive("INVITE"),
         sipp.reply("200 OK", g729, attributes='retrans="500"'),
-        sipp.receive("ACK", 'optional="true"'),  # PJSIP's BYE may come before it
-        sipp.receive("BYE"),
+        sipp.receive(
+            "ACK", 'optional="true"'
+        ),  # PJSIP's BYE may come before it, and to sipp it is then a new call
+        sipp.receive("BYE", actions='<log message="let go"/>'),
         sipp.message(sipp.ANSWER_OK),
     )
     call = Call(site, caller_scenario=sipp.refused("503"), agent_scenario=agent, connected=False)
     assert ended(site, call) == "unreachable"
     assert call.caller.wait() == 0, call.caller.errors()
-    assert call.agent.wait() == 0, call.agent.errors()
+    until(lambda: call.agent.logged("let "), what="BYE to the agent")
 
 
 def test_a_full_cell_refuses_and_its_calls_go_on(site: Site) -> None:

@@ -37,7 +37,7 @@ def test_every_call_and_capture_ends_with_a_clear_event() -> None:
         kill_in = {round((number + 0.5) * LAPS / KILLS) for number in range(KILLS)}
         idle = [open_files(pid) for pid in site.pids().values()]
         node_idle = sum(open_files(each.pid) for each in node_processes(site))
-        killed = 0
+        due = completed = killed = 0
         memory: dict[int, list[tuple[int, float]]] = defaultdict(list)
         for lap in range(LAPS):
             mark = len(panel.events)
@@ -60,7 +60,7 @@ def test_every_call_and_capture_ends_with_a_clear_event() -> None:
                 killed += 1
                 panel.wait("node.cell-lost", killed)
             # The keys come over and over: where this machine stalls a packet is lost, and the number asked for again.
-            until(lambda c=calls, m=mark: keyed(panel, m) >= c, what="completed captures")
+            until(lambda c=calls, m=mark: keyed(panel, m) >= c, what="end of each field")
             for leg in phones.callers:
                 phones.silence(leg)
                 phones.hang_up(leg)
@@ -69,6 +69,8 @@ def test_every_call_and_capture_ends_with_a_clear_event() -> None:
             done = {event.call_id for event in panel.of_type("capture.completed", since=mark)}
             over = {event.call_id for event in panel.of_type("capture.ended", since=mark)}
             assert started <= done | over | lost(panel, mark)
+            due += len(calls - lost(panel, mark))
+            completed += len(done - lost(panel, mark))
             until(lambda: len(site.pids()) == site.settings["cells"], what="all cells back")
             until(lambda: not any(cell.calls for cell in cells_of(site)), what="cells without a call")
             time.sleep(1.0)  # for what they keep a moment longer
@@ -77,6 +79,8 @@ def test_every_call_and_capture_ends_with_a_clear_event() -> None:
                 memory[cell.pid].append((cell.served, private_mb(cell.pid)))
         assert len(lost(panel, 0)) > 0
         assert not panel.of_type("call.alarm")
+        # All 17 keys of a call, at the first or a later try; where this machine stalls the phones send late.
+        assert due - completed <= 0.05 * due + phones.late_ticks
         until(
             lambda: (
                 max(open_files(pid) for pid in site.pids().values()) <= max(idle)
@@ -97,9 +101,9 @@ def ended(panel: Panel, mark: int) -> set[str]:
 
 
 def keyed(panel: Panel, mark: int) -> set[str]:
-    """The calls whose number was captured, and those that a killed cell took along."""
-    done = {event.call_id for event in panel.of_type("capture.completed", since=mark)}
-    return done | lost(panel, mark)
+    """The calls whose number was captured or given up, and those that a killed cell took along."""
+    ends = panel.of_type("capture.completed", since=mark) + panel.of_type("capture.ended", since=mark)
+    return {event.call_id for event in ends} | lost(panel, mark)
 
 
 def cells_of(site: Site) -> tuple[CellStatus, ...]:
