@@ -47,9 +47,9 @@ test: install lint ## every test, with real SIP peers, PostgreSQL and a browser
 		$(LONGEST_FIRST) tests/integration tests/contract tests/property tests/unit
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync test-browser test-dsp
 
-# Side by side: Playwright leaves an event loop in its process, and dsp's tests want one core for themselves.
+# Apart from the others: Playwright leaves an event loop in its process.
 test-browser:
-	$(PYTEST)/browser --durations 10 tests/browser
+	$(PYTEST)/browser -n 2 --dist loadfile --durations 10 tests/browser
 
 test-dsp:
 	$(PYTEST)/dsp --durations 10 tests/integration/dsp
