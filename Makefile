@@ -43,7 +43,7 @@ demo: $(VENV)/.runtime ## a scripted payment from end to end, with a report
 	@$(BIN)/paycall demo
 
 test: install lint ## every test, with real SIP peers, PostgreSQL and a browser
-	$(PYTEST)/calls -n 3 --dist loadfile --no-loadscope-reorder --durations 25 --ignore tests/integration/dsp \
+	$(PYTEST)/calls -n 4 --dist loadfile --no-loadscope-reorder --durations 25 --ignore tests/integration/dsp \
 		$(LONGEST_FIRST) tests/integration tests/contract tests/property tests/unit
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync test-browser test-dsp
 

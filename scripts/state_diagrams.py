@@ -103,6 +103,7 @@ def _trials(now: float) -> Iterator[tuple[Event, float]]:
         TimePassed(),
         FieldsRequested((FIELD,)),
         FieldDropped(FIELD),
+        FieldDropped(Field.SECURITY_CODE),  # another than the one that is keyed or stored
         FieldAccepted(FIELD, "tok_" + "a" * 22),
         FieldRefused(FIELD, CaptureError.INVALID_POSTAL_CODE),
         VaultUnreachable(FIELD),

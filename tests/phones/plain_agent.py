@@ -9,16 +9,15 @@ import threading
 import time
 
 from paycall.media.sip_text import SipMessage, parse_message
-from tests.phones import sipp
 from tests.phones.site import until
 
 
 class PlainAgent:
-    """Answers the first INVITE, and then whatever comes; ``refer`` and ``info`` ask for something."""
+    """Answers INVITE with this SDP, and then whatever comes; ``refer`` and ``info`` ask for something."""
 
-    def __init__(self, port: int, rtp_port: int) -> None:
+    def __init__(self, port: int, sdp: str) -> None:
         self._port = port
-        body = sipp.sdp(rtp_port).replace("[local_ip]", "127.0.0.1").replace("\n", "\r\n")
+        body = sdp.replace("[local_ip]", "127.0.0.1").replace("\n", "\r\n")
         self._body = f"Content-Type: application/sdp\r\nContent-Length: {len(body)}\r\n\r\n{body}"
         self._invite: SipMessage | None = None
         self._cseq = 10

@@ -16,6 +16,7 @@ from paycall.domain.ids import new_id
 from paycall.domain.ports import CaptureRules
 from tests.phones import sipp
 from tests.phones.call import Call
+from tests.phones.plain_agent import PlainAgent
 from tests.phones.rtp import Heard, Stream, free_port
 from tests.phones.site import Site, sip_message, until
 from tests.phones.sounds import hears_tone
@@ -126,20 +127,12 @@ def test_an_agent_that_does_not_take_the_call(site: Site, answer: str, reason: s
 def test_an_agent_that_answers_with_what_nobody_can_hear_is_not_reached(site: Site) -> None:
     """G.729, which was not offered: the caller is not answered, and pays for no call."""
     g729 = sipp.sdp(free_port()).replace("RTP/AVP 8 ", "RTP/AVP 18 ").replace("8 PCMA", "18 G729")
-    agent = sipp.scenario(
-        "g729",
-        sipp.receive("INVITE"),
-        sipp.reply("200 OK", g729, attributes='retrans="500"'),
-        sipp.receive(
-            "ACK", 'optional="true"'
-        ),  # PJSIP's BYE may come before it, and to sipp it is then a new call
-        sipp.receive("BYE", actions='<log message="let go"/>'),
-        sipp.message(sipp.ANSWER_OK),
-    )
-    call = Call(site, caller_scenario=sipp.refused("503"), agent_scenario=agent, connected=False)
-    assert ended(site, call) == "unreachable"
-    assert call.caller.wait() == 0, call.caller.errors()
-    until(lambda: call.agent.logged("let "), what="BYE to the agent")
+    agent = site.add(PlainAgent(site.agent_port, g729))
+    mark = len(site.panel.events)
+    caller = site.add(sipp.Sipp(sipp.refused("503"), free_port(), site.target))
+    assert site.panel.wait("call.ended", since=mark).reason == "unreachable"
+    assert caller.wait() == 0, caller.errors()
+    until(lambda: "BYE" in agent.requests, what="BYE to the agent")
 
 
 def test_a_full_cell_refuses_and_its_calls_go_on(site: Site) -> None:

@@ -39,7 +39,7 @@ def test_each_form_is_one_key_and_none_ends_the_cell() -> None:
     with Site() as site:
         pids = site.pids()
         caller_rtp, agent_rtp = site.add(RtpPort()), site.add(RtpPort())
-        agent = site.add(PlainAgent(site.agent_port, agent_rtp.port))
+        agent = site.add(PlainAgent(site.agent_port, sipp.sdp(agent_rtp.port)))
         site.add(sipp.Sipp(sipp.caller(caller_rtp.port, hold_ms=0), free_port(), site.target))
         site.panel.wait("call.connected")
         for content_type, body, status, _ in FORMS:

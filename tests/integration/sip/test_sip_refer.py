@@ -43,7 +43,7 @@ def site() -> Iterator[Site]:
 def test_what_is_no_phone_is_not_dialled_and_a_phone_is(site: Site) -> None:
     pids = site.pids()
     rtp = site.add(RtpPort())
-    agent = site.add(PlainAgent(site.agent_port, rtp.port))
+    agent = site.add(PlainAgent(site.agent_port, sipp.sdp(rtp.port)))
     site.add(sipp.Sipp(sipp.caller(rtp.port, hold_ms=0), free_port(), site.target))
     call_id = site.panel.wait("call.connected").call_id
     for target in NO_ADDRESS:
