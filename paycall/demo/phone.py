@@ -24,6 +24,7 @@ Events (``event``)::
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import json
 import os
@@ -285,9 +286,14 @@ def _status(code: int) -> pj.CallOpParam:
 
 
 def _free_port(address: str) -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
+    """One that is free for UDP and TCP: many TCP ports of that range are in use, or just were."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
+            udp.bind((address, 0))
+            port = int(udp.getsockname()[1])
+            with contextlib.suppress(OSError):
+                tcp.bind((address, port))
+                return port
 
 
 def _read_commands(phone: Phone, lines: TextIO) -> None:

@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import itertools
 import json
-import os
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from paycall.domain.errors import PaycallError
 
@@ -29,10 +29,16 @@ class PhoneError(PaycallError):
 class PhoneProcess:
     """One phone process. ``events`` keeps all it said, in order."""
 
-    def __init__(self, process: asyncio.subprocess.Process, on_event: Callable[[Event], None] | None) -> None:
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        errors: BinaryIO,
+        on_event: Callable[[Event], None] | None,
+    ) -> None:
         self.events: list[Event] = []
         self.sip_uri = ""
         self._process = process
+        self._errors = errors
         self._on_event = on_event
         self._ids = itertools.count(1)
         self._changed = asyncio.Condition()
@@ -48,22 +54,22 @@ class PhoneProcess:
         log: Path | None = None,
         on_event: Callable[[Event], None] | None = None,
     ) -> PhoneProcess:
-        """Start a phone and wait until it can be called. ``log`` takes its error stream (None: nowhere).
+        """Start a phone and wait until it can be called. ``log`` takes its error stream.
 
         Raises
         ------
         PhoneError
             If it does not start within 15 s (its port is taken, for example).
         """
-        with (log or Path(os.devnull)).open("ab") as errors:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "paycall.demo.phone"),
-                *("--address", address, "--listen", str(port), "--limit-s", str(limit_s)),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=errors,
-            )
-        phone = cls(process, on_event)
+        errors = log.open("a+b") if log else tempfile.TemporaryFile()  # noqa: SIM115 - closed with the phone
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "paycall.demo.phone"),
+            *("--address", address, "--listen", str(port), "--limit-s", str(limit_s)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+        )
+        phone = cls(process, errors, on_event)
         try:
             phone.sip_uri = str((await phone.wait_for("started", _START_S))["sip_uri"])
         except PhoneError:
@@ -117,8 +123,15 @@ class PhoneProcess:
             raise PhoneError(f"the scripted phone {complaint} in time") from None
         event = found()
         if event is None:
-            raise PhoneError("the scripted phone has ended")
+            raise PhoneError(f"the scripted phone has ended: {self._last_words()}")
         return event
+
+    def _last_words(self) -> str:
+        """The end of its error stream. It holds no card data: a phone never says what it keys."""
+        if self._errors.closed:
+            return "it was told to"
+        self._errors.seek(0)
+        return self._errors.read().decode("utf-8", "replace").strip()[-300:] or "it said nothing"
 
     async def tell(self, what: str, timeout_s: float = 10.0, **fields: object) -> Event:
         """Give a command and wait until it is done; gives what the phone answered.
@@ -158,3 +171,4 @@ class PhoneProcess:
             self._process.kill()
             await self._process.wait()
         await self._reader
+        self._errors.close()
