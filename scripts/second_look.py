@@ -4,7 +4,8 @@ Three hundred tests have phones, cells and a browser work in real time, three ro
 that others may share. One in some thousand then fails because a process was not given a core in time. What fails
 again with the machine to itself is broken; so is everything else that fails:
 
-- at most `MOST` tests are looked at again, once; more than that are no accident;
+- the tests of at most `MOST` files are looked at again, once; more than that are no accident (a stack that starts too
+  late fails all tests of its file);
 - only the rooms in `REAL_TIME`: a unit test or a property that fails is never asked twice;
 - each is named at the end of the run, for somebody to find out why.
 """
@@ -22,11 +23,12 @@ SOME_TESTS_FAILED = 1
 
 
 def may_be_asked_again(failed: list[str]) -> bool:
-    """Whether these failed tests (pytest's node ids) are few and each of them works in real time.
+    """Whether these failed tests (pytest's node ids) are of few files and each of them works in real time.
 
     A file that cannot be imported fails under the file's own name: it is never asked again.
     """
-    return 0 < len(failed) <= MOST and all(test.startswith(REAL_TIME) and "::" in test for test in failed)
+    files = {test.partition("::")[0] for test in failed}
+    return 0 < len(files) <= MOST and all(test.startswith(REAL_TIME) and "::" in test for test in failed)
 
 
 def run(cache: Path, arguments: list[str]) -> int:
