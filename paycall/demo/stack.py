@@ -23,6 +23,8 @@ from paycall.settings import RTP_PORTS_PER_CELL
 HOST = "127.0.0.1"
 START_S = 90.0
 STOP_S = 20.0
+# Browsers open no page at port 10080, whoever listens there (https://fetch.spec.whatwg.org/#bad-port).
+_FIRST_PORT = 10081
 
 
 class StackFailedError(PaycallError):
@@ -195,7 +197,7 @@ def _take_ports(count: int) -> tuple[int, list[socket.socket]]:
     by an abstract name of each port (unix(7)) that it is taken; the names are gone when the sockets are closed.
     """
     for _ in range(200):
-        first = random.randrange(10000, 12000 - count)
+        first = random.randrange(_FIRST_PORT, 12000 - count)
         names = [socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(count)]
         kinds = (socket.SOCK_DGRAM, socket.SOCK_STREAM)
         probes = [socket.socket(socket.AF_INET, kind) for _ in range(count) for kind in kinds]
