@@ -2,8 +2,8 @@
 
 Every file is read as bytes; SQLite is opened as well, since it keeps a number that is an INTEGER or REAL in binary
 and long text in pieces; gzip, bzip2, xz and zip are unpacked wherever they begin and as far as they go; a WAV file's
-keys are recognised. Nothing is written but a temporary copy of a database, and no file is trusted: sizes and depth
-are bounded.
+keys are recognised; the outlines of a font's letters are left out. Nothing is written but a temporary copy of a
+database, and no file is trusted: sizes and depth are bounded.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from paycall.scan.encodings import hits
+from paycall.scan.fonts import HEAD_BYTES, outlines
 from paycall.scan.numbers import count_of_shape
 from paycall.scan.recordings import numbers_in_wav
 from paycall.scan.unpack import PACKED, UNPACKED_LIMIT_BYTES, unpacked
@@ -115,12 +116,15 @@ class _Content:
         self._path, self._inside = path, inside
         self._findings: list[Finding] = []
         self._of_shape = 0
+        self._chance = range(0)
         self.packed_at: dict[int, None] = {}
         self.is_zip = False
 
     def read(self, file: IO[bytes]) -> None:
         """Each block begins with the end of the one before it."""
         position, tail = 0, b""
+        file.seek(0)
+        self._chance = outlines(file.read(HEAD_BYTES))
         file.seek(0)
         while block := file.read(_BLOCK_BYTES):
             data = tail + block
@@ -130,6 +134,8 @@ class _Content:
 
     def _take(self, data: bytes, start: int) -> None:
         for hit in hits(data):
+            if start + hit.offset in self._chance:
+                continue
             where = f"{self._inside}byte {start + hit.offset}"
             self._findings.append(Finding(self._path, where, hit.how, hit.digits))
         self._of_shape += count_of_shape(data)

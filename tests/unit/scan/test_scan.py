@@ -332,6 +332,41 @@ def test_random_bytes_raise_no_alarm() -> None:
     assert not list(hits(base64.b64encode(noise.integers(0, 256, 400_000, dtype=np.uint8).tobytes())))
 
 
+def font(outlines: bytes, names: bytes) -> bytes:
+    """A TrueType file with two tables."""
+    start = 12 + 2 * 16
+    entries = [(b"glyf", outlines), (b"name", names)]
+    directory, data = b"", b""
+    for tag, content in entries:
+        directory += struct.pack(">4sIII", tag, 0, start + len(data), len(content))
+        data += content
+    return struct.pack(">IHHHH", 0x10000, len(entries), 32, 1, 0) + directory + data
+
+
+def eot(content: bytes) -> bytes:
+    """The same font as a web page embeds it."""
+    header = bytearray(82)
+    struct.pack_into("<IIII", header, 0, len(header) + len(content), len(content), 0x20001, 0)
+    header[34:36] = b"LP"
+    return bytes(header) + content
+
+
+@pytest.mark.parametrize("wrapped", [bytes, eot, gzip.compress])
+def test_the_outlines_of_a_font_are_chance_but_nothing_else_of_it(
+    tmp_path: Path, wrapped: Callable[[bytes], bytes]
+) -> None:
+    whole = font(b"\x16\x174242424242424242&'" * 3, b"Sans 4111111111111111 ")
+    (tmp_path / "font").write_bytes(wrapped(whole) + b" 5555555555554444 ")
+    found = {finding.digits for finding in scan.scan_file(tmp_path / "font")}
+    assert found == {"4111111111111111", "5555555555554444"}
+
+
+@pytest.mark.parametrize("head", [b"\x00\x01\x00\x00", b"\x00\x01\x00\x00\xff\xffglyf", b"LP" * 30])
+def test_what_only_begins_like_a_font_is_read_whole(tmp_path: Path, head: bytes) -> None:
+    (tmp_path / "file").write_bytes(head + b" 4242424242424242 ")
+    assert [finding.digits for finding in scan.scan_file(tmp_path / "file")] == ["4242424242424242"]
+
+
 def test_a_table_of_numbers_is_chance_but_a_list_of_cards_is_not(tmp_path: Path) -> None:
     table = [f"45{n * 7919 % 10**14:014d}" for n in range(1, 2000)]
     (tmp_path / "table").write_text("\n".join(table))
