@@ -53,10 +53,10 @@ from bench_media_sound import (  # noqa: E402
 from paycall.control.messages import CallConnected  # noqa: E402
 from paycall.domain.fields import Field  # noqa: E402
 from tests.phones import usage  # noqa: E402
-from tests.phones.capture import spandsp_keys  # noqa: E402
 from tests.phones.load import LoadPhones, packets_of, sound_of  # noqa: E402
 from tests.phones.rtpengine import Rtpengine  # noqa: E402
 from tests.phones.site import Site, until  # noqa: E402
+from tests.phones.spandsp import spandsp_keys  # noqa: E402
 
 SIZES = (20, 40, 60, 70, 80)
 RTPENGINE_SIZES = (20, 80)

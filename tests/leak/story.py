@@ -32,6 +32,7 @@ from paycall.media.recording import export_wav, read_private_key, recordings
 from paycall.scan.encodings import hits
 from paycall.scan.files import scan_file
 from tests.leak.taps import EventTap, taps
+from tests.phones import capture
 from tests.phones.desk import CODE, EXPIRY, NUMBER, Desk
 from tests.phones.rtp import all_before_others
 from tests.phones.scripted import Phones, phones
@@ -165,12 +166,17 @@ def tell_story(folder: Path) -> Left:
             try:
                 seat = Desk(stack)
                 all_before_others(seat.process("media").pid)
-                left = _live(seat, folder)
-                left.take(
-                    "panel and vault", bytes(to_vault.heard), Search().text(bytes(to_vault.heard), "vault")
-                )
-                left.take("control link", bytes(to_cells.heard), Search().text(bytes(to_cells.heard), "link"))
-                _crash(left, seat, folder)
+                with capture.watched(stack.config):
+                    left = _live(seat, folder)
+                    left.take(
+                        "panel and vault",
+                        bytes(to_vault.heard),
+                        Search().text(bytes(to_vault.heard), "vault"),
+                    )
+                    left.take(
+                        "control link", bytes(to_cells.heard), Search().text(bytes(to_cells.heard), "link")
+                    )
+                    _crash(left, seat, folder)
             finally:
                 stack.stop()
         _listen_to_recordings(left, stack.var, folder)

@@ -14,6 +14,7 @@ import httpx
 import psutil
 
 from paycall.demo.stack import Stack, start_stack
+from tests.phones import capture
 from tests.phones.rtp import all_before_others
 from tests.phones.site import PATIENCE_S, until
 
@@ -117,7 +118,8 @@ def desk(cells: int = 2, extra: str = "", media: str = "") -> Iterator[Desk]:
             seat = Desk(stack)
             all_before_others(seat.process("media").pid)
             try:
-                yield seat
+                with capture.watched(stack.config):
+                    yield seat
             finally:
                 seat.http.close()
         finally:

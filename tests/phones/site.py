@@ -28,6 +28,8 @@ from paycall.domain.ports import CaptureRules
 from paycall.health import sip_answers
 from paycall.media.hardening import ENVIRONMENT
 from paycall.settings import RTP_PORTS_PER_CELL
+from tests.phones import capture
+from tests.phones.legs import Cells
 from tests.phones.rtp import before_others, free_port
 
 # How long a test waits for what must come, and mostly comes at once: so long only where a machine has no time.
@@ -207,7 +209,22 @@ class Site:
         self._log = (self.folder / "node.log").open("wb")
         self._new_session = new_session
         self.phones: list[Any] = []
+        self._on_the_wire = self._watched()
+        capture.watch(self._on_the_wire)
         self.start()
+        capture.await_start()
+
+    def _watched(self) -> Cells:
+        cells, panel = int(self.settings["cells"]), self.panel
+        first_rtp_port = int(self.settings["first_rtp_port"])
+        trunk = self.settings.get("trunk", {})
+        return Cells(
+            sip=range(self.sip_port, self.sip_port + cells),
+            rtp=range(first_rtp_port, first_rtp_port + cells * RTP_PORTS_PER_CELL),
+            operator_networks=self.settings.get("operator_networks", ()),
+            trunk=(trunk.get("outbound_proxy") or trunk.get("uri") or "").removeprefix("sip:"),
+            connected=lambda: len(panel.of_type("call.connected")) if panel is not None else 0,
+        )
 
     def start(self) -> None:
         """Start the node, and wait until the panel knows its cells."""
@@ -286,6 +303,7 @@ class Site:
         if error[0] is not None or "cell_lost" in self.log():
             sys.stderr.write(self.log()[-4000:])
         self._log.close()
+        self._on_the_wire.closed = True
         if self.panel is not None:
             self.panel.close()
         self.vault.close()

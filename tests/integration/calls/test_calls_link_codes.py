@@ -6,6 +6,8 @@ import re
 import time
 from typing import Any
 
+import pytest
+
 from paycall.domain.fields import Field
 from paycall.domain.ids import new_id
 from tests.phones import sipp
@@ -84,6 +86,7 @@ def test_what_is_no_code_reaches_the_caller(site: Site) -> None:
     assert not site.panel.of_type("call.link-code", call.call_id)
 
 
+@pytest.mark.keys_pass(tones=r"\*+9+8+6+4+2+", events=r"\*98642")
 def test_the_caller_cannot_key_a_code_nor_its_echo(site: Site) -> None:
     call = Call(site)
     expect(site, "8642")

@@ -24,6 +24,7 @@ from paycall.demo.test_calls import MAX_TEST_CALLS, ScriptedTestCalls
 from paycall.domain.errors import StateError
 from paycall.domain.fields import DEFAULT_FIELDS, Field
 from paycall.domain.ids import new_id
+from tests.phones import capture
 from tests.phones.rtp import all_before_others
 
 pytestmark = pytest.mark.network
@@ -123,7 +124,8 @@ def stack() -> Iterator[Stack]:
     folder = Path(tempfile.mkdtemp(prefix="pc-", dir="/tmp"))
     stack = start_stack(folder / "s")
     try:
-        yield stack
+        with capture.watched(stack.config):
+            yield stack
     finally:
         assert stack.stop() == 0
         shutil.rmtree(folder)

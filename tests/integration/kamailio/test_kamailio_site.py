@@ -21,12 +21,12 @@ from paycall.settings import KamailioSettings, MediaSettings, Settings, TrunkSet
 from tests.phones import sipp, trunk
 from tests.phones.baresip import Baresip
 from tests.phones.call import Call
-from tests.phones.capture import spandsp_keys
 from tests.phones.desk import desk
 from tests.phones.kamailio import Kamailio
 from tests.phones.rtp import RtpPort, free_port
 from tests.phones.scripted import phones
 from tests.phones.site import PATIENCE_S, Site, until
+from tests.phones.spandsp import spandsp_keys
 
 
 def paycall(config: Path, *words: str) -> tuple[int, str]:

@@ -8,9 +8,9 @@ import dsp
 from paycall.domain.fields import Field
 from tests.phones import sipp
 from tests.phones.call import Call
-from tests.phones.capture import spandsp_keys
 from tests.phones.rtp import PCMA, RtpPort, Stream
 from tests.phones.site import Site, until
+from tests.phones.spandsp import spandsp_keys
 
 CARD = "4111111111111111"
 SECOND = 8000

@@ -219,6 +219,7 @@ def test_an_idle_cell_that_has_served_its_calls_is_replaced() -> None:
         assert not site.panel.of_type("node.cell-lost")
 
 
+@pytest.mark.keys_pass(tones="5+")
 def test_a_draining_node_keeps_its_calls_and_ends_with_the_last() -> None:
     refused = sipp.refused("503")
     with Site(cells=2) as site:

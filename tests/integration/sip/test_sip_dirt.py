@@ -16,10 +16,10 @@ from paycall.domain.fields import Field
 from paycall.health import sip_answers
 from tests.phones import sipp
 from tests.phones.call import Call
-from tests.phones.capture import spandsp_keys
 from tests.phones.kamailio import Kamailio
 from tests.phones.rtp import Stream, free_port
 from tests.phones.site import Site, until
+from tests.phones.spandsp import spandsp_keys
 from tests.phones.torture import TORTURE
 
 NUMBER = [Field.CARD_NUMBER]

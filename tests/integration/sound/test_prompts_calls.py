@@ -14,10 +14,10 @@ from paycall.domain.fields import CaptureError, Field
 from paycall.domain.ports import CaptureRules
 from paycall.media.prompts import COMPLETED, Language, PromptLibrary
 from tests.phones.call import Call
-from tests.phones.capture import spandsp_keys
 from tests.phones.rtp import Heard, Stream
 from tests.phones.site import Site, until
 from tests.phones.sounds import loudness, where
+from tests.phones.spandsp import spandsp_keys
 
 OURS = PromptLibrary(None)
 CARD = "4111111111111111"

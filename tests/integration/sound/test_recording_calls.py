@@ -28,10 +28,10 @@ from paycall.media.recording import (
     recordings,
 )
 from tests.phones.call import Call
-from tests.phones.capture import spandsp_keys
 from tests.phones.rtp import Stream
 from tests.phones.site import Site, kill, until
 from tests.phones.sounds import loudness, share_found, where
+from tests.phones.spandsp import spandsp_keys
 
 SPEECH = Path(__file__).parents[3] / "paycall" / "demo" / "speech"
 CARD = "4111111111111111"

@@ -13,10 +13,10 @@ from paycall.demo import cards
 from paycall.demo.cards import APPROVED, DECLINED
 from tests.phones import sipp
 from tests.phones.baresip import Baresip
-from tests.phones.capture import Capture, spandsp_keys
 from tests.phones.desk import CODE, EXPIRY, NUMBER, Desk, desk
 from tests.phones.rtp import RtpPort, Stream, free_port
 from tests.phones.site import until
+from tests.phones.spandsp import spandsp_keys
 
 SPEECH = Path(__file__).parents[3] / "paycall" / "demo" / "speech"
 
@@ -83,7 +83,6 @@ def link_by_phone(seat: Desk, rtp: RtpPort, operator: sipp.Sipp) -> None:
 def test_baresip_calls_with_rfc4733_and_sipp_answers() -> None:
     with desk() as seat:
         rtp = RtpPort()
-        tshark = Capture(rtp.port)
         operator = sipp.Sipp(sipp.agent(rtp.port), seat.stack.agent_port)
         caller = Baresip(np.tile(np.concatenate([speech("caller-hello"), np.zeros(8000, np.int16)]), 20))
         try:
@@ -94,13 +93,11 @@ def test_baresip_calls_with_rfc4733_and_sipp_answers() -> None:
             caller.command("hangup")
             ended = seat.call("ended")
             assert (ended["id"], ended["agent_leg_keys"], ended["alarm"]) == (call_id, 0, None)
-            tshark.stop()
-            heard = tshark.heard(rtp.port)
+            heard = rtp.heard()
             assert_nothing_leaked(seat, heard.pcm, heard.events)
         finally:
             caller.close()
             operator.close()
-            tshark.close()
             rtp.close()
 
 
@@ -118,7 +115,6 @@ def test_sipp_plays_recorded_tones_and_sipp_answers(tmp_path: Path) -> None:
     recording.write_bytes(dsp.encode_alaw(sound).tobytes())
     with desk() as seat:
         rtp = RtpPort()
-        tshark = Capture(rtp.port)
         operator = sipp.Sipp(sipp.agent(rtp.port), seat.stack.agent_port)
         plays = sipp.scenario(
             "plays",
@@ -135,13 +131,11 @@ def test_sipp_plays_recorded_tones_and_sipp_answers(tmp_path: Path) -> None:
         try:
             call_id = bring_through_decline_to_approval(seat, lambda card: None)
             time.sleep(5)
-            tshark.stop()
-            heard = tshark.heard(rtp.port)
+            heard = rtp.heard()
             assert_nothing_leaked(seat, heard.pcm, heard.events)
             call = next(c for c in seat.get("/calls?state=all")["calls"] if c["id"] == call_id)
             assert (call["agent_leg_keys"], call["alarm"]) == (0, None)
         finally:
             caller.close()
             operator.close()
-            tshark.close()
             rtp.close()

@@ -29,11 +29,12 @@ from paycall.demo.stack import Stack
 from paycall.health import is_ready, sip_answers
 from paycall.panel.services.calls import AWAY_S
 from paycall.settings_file import load_settings
-from tests.phones.capture import spandsp_keys
+from tests.phones import capture
 from tests.phones.desk import Desk
 from tests.phones.rtp import free_port
 from tests.phones.scripted import phones
 from tests.phones.site import until
+from tests.phones.spandsp import spandsp_keys
 from tests.postgres import Cluster, cluster
 
 PANEL, VAULT, ACQUIRER, FRONT, *NODES = (f"127.0.0.{host}" for host in range(41, 47))
@@ -159,6 +160,8 @@ vault_address = "https://{VAULT}:{to_cells}"
         for machine in self.machines:
             stack.callback(machine.stop)
             machine.start()
+        for machine in self.nodes:
+            stack.enter_context(capture.watched(machine.config))
         front = self._put_in_front()
         stack.callback(front.wait, 20)
         stack.callback(front.terminate)
