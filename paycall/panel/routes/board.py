@@ -158,7 +158,10 @@ def _board(
 def _front(
     session: Session, principal: Principal, rows: list[CallRow], wanted: str, *, follow: bool
 ) -> CallRow | None:
-    """Which call is in front: the one that is looked at, unless it is over and a new one is there."""
+    """Which call is in front: the one that is looked at, unless it is over and a new one is there.
+
+    On a page that was just opened, a payment that is in the middle goes before a newer call.
+    """
     chosen = session.get(CallRow, wanted) if wanted else None
     if chosen is not None and not (principal.sees_all or chosen.operator_id in (None, principal.operator_id)):
         chosen = None
@@ -169,7 +172,8 @@ def _front(
     mine = [row for row in rows if row.operator_id == principal.operator_id]
     free = [row for row in rows if row.operator_id is None]
     candidates = mine or free
-    return candidates[-1] if candidates else chosen
+    busy = [row for row in candidates if _is_busy(session, row)]
+    return next(reversed(busy or candidates), chosen)
 
 
 def _is_busy(session: Session, call: CallRow) -> bool:

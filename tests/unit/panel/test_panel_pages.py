@@ -18,7 +18,7 @@ from paycall.domain.payment import PaymentEvent, PaymentState
 from paycall.panel import languages, words
 from paycall.panel.pages import Page, environment
 from paycall.panel.roles import Role
-from tests.fakes.panel_world import APPROVED, DECLINED, PanelWorld, card_ready, charge, new_payment
+from tests.fakes.panel_world import APPROVED, DECLINED, PanelWorld, card_ready, charge, new_payment, until
 
 ROOT = Path(__file__).parents[3]
 Run = Callable[..., None]
@@ -158,5 +158,24 @@ def test_an_operators_page_has_no_buttons_that_the_role_does_not_allow(run: Run)
         theirs = (await lex.get(f"/fragments/board?call={call_id}")).text
         assert 'id="cancel-payment"' in mine and "Hang up" in mine
         assert "data-api" not in theirs and "19.99" in theirs
+
+    run(scenario)
+
+
+def test_a_page_that_was_just_opened_shows_the_call_that_is_being_paid_in_before_a_newer_one(
+    run: Run,
+) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        phone = "sip:dora@pbx.example"
+        world.add("dora", agent_uri=phone)
+        dora = await world.signed_in("dora")
+        paid_in = await world.cell.call_in(caller="+361", agent_uri=phone)
+        payment_id = (await new_payment(dora, paid_in))["id"]
+        newer = await world.cell.call_in(caller="+362", agent_uri=phone)
+        assert f'data-front="{paid_in}"' in (await dora.get("/")).text
+        assert f'data-front="{newer}"' in (await dora.get(f"/?call={newer}")).text, "who asks for it has it"
+        await dora.post(f"/api/v1/payments/{payment_id}/cancel")
+        await until(dora, payment_id, "cancelled")
+        assert f'data-front="{newer}"' in (await dora.get("/")).text
 
     run(scenario)
