@@ -12,9 +12,12 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from paycall.panel.roles import Role
 from paycall.panel.services import accounts
+from tests.browser.crm import crm
 from tests.browser.seats import VIEWPORT, Seat, Site, four_seats, open_site
 from tests.fakes.panel_server import PanelServer
 from tests.fakes.panel_world import PASSWORD
+from tests.glewlwyd import Glewlwyd, glewlwyd
+from tests.phones.rtp import free_port
 
 accounts._HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 expect.set_options(timeout=40_000)
@@ -105,21 +108,67 @@ def desk(server: PanelServer, chromium: Browser) -> Iterator[Desk]:
 
 SITE = """
 reusable_token_roles = ["operator"]
+brands = ["visa", "amex"]
+caller_languages = true
+frame_ancestors = ["{crm}"]
+[panel.oidc]
+issuer = "{issuer}"
+client_id = "paycall"
+client_secret_file = "{secret_file}"
+label = "Shop"
 [panel.refund_limits_minor]
 supervisor = 1000
+[panel.settle_limits_minor]
+operator = 500000
 [vault]
 acquirer_timeout_s = 1.5
 reusable_token_months = 13
 [media.recording]
 enabled = true
 notice = false
+[media.prompts]
+heard_by = "caller"
+[media.trunk]
+uri = "sip:127.0.0.1:{carrier}"
 """
+# The provider compares a secret as it is encoded for HTTP Basic.
+_SECRET = "s3cret-of-the-panel"
 
 
 @pytest.fixture(scope="session")
-def site(chromium: Browser) -> Iterator[Site]:
+def crm_url() -> Iterator[str]:
+    """A program that may show the board in its frame."""
+    with crm() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[Glewlwyd]:
+    """The identity provider that the site knows."""
+    with glewlwyd() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def carrier_port() -> int:
+    """Where the site's carrier is, if somebody is there."""
+    return free_port()
+
+
+@pytest.fixture(scope="session")
+def site(
+    chromium: Browser,
+    crm_url: str,
+    provider: Glewlwyd,
+    carrier_port: int,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Site]:
     """The whole stack with the settings of a fresh one, but for what it leaves off."""
-    with open_site(chromium, SITE) as running:
+    secret = tmp_path_factory.mktemp("provider") / "secret"
+    secret.write_text(_SECRET)
+    settings = SITE.format(crm=crm_url, issuer=provider.issuer, secret_file=secret, carrier=carrier_port)
+    with open_site(chromium, settings) as running:
+        provider.add_client("paycall", _SECRET, f"{running.desk.stack.panel_url}/sign-in/oidc/callback")
         yield running
 
 
@@ -127,4 +176,11 @@ def site(chromium: Browser) -> Iterator[Site]:
 def seats(site: Site) -> Iterator[list[Seat]]:
     """Four operators at the whole stack, one in each language."""
     with four_seats(site) as four:
+        yield four
+
+
+@pytest.fixture
+def newcomers(site: Site) -> Iterator[list[Seat]]:
+    """Four operators whose accounts are new, one in each language; nobody has signed in yet."""
+    with four_seats(site, Site.newcomers) as four:
         yield four

@@ -7,6 +7,7 @@ than it would in one language. Every test has calls, callers, amounts and refere
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect
 
 from paycall.domain.fields import Field
 from paycall.panel.languages import LANGUAGES
@@ -28,10 +29,11 @@ PASSWORD = "a-good-long-password-1"
 NUMBER, EXPIRY, CODE = (
     f"#field-{name.value}" for name in (Field.CARD_NUMBER, Field.EXPIRY, Field.SECURITY_CODE)
 )
+_OURS = re.compile(r"http://(127[.0-9]+|localhost)[:/]|data:|about:|blob:")
 # Callers of a test have all the time that a busy machine needs.
 _PATIENCE = """
 first_key_s = 120
-between_keys_s = 30
+between_keys_s = 120
 """
 # Every event that the page was told, by its id: what is missing or doubled shows here.
 _LISTEN = """
@@ -107,6 +109,7 @@ class Site:
     callers: list[Caller] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     _pages: dict[str, Page] = field(default_factory=dict)
+    _visitors: list[Page] = field(default_factory=list)
     _count: Iterator[int] = field(default_factory=itertools.count)
 
     def board(self, role: str, language: str) -> Page:
@@ -114,7 +117,7 @@ class Site:
         name = f"{role}-{language}"
         if name not in self._pages:
             self._add(name, role, language)
-            self._pages[name] = self._signed_in(name)
+            self._pages[name] = self._signed_in(name, language)
         page = self._pages[name]
         page.goto(self.desk.stack.panel_url)
         page.wait_for_selector("#connection[data-state=live]")
@@ -127,36 +130,67 @@ class Site:
         other.wait_for_selector("#connection[data-state=live]")
         return other
 
+    def visitor(self, language: str) -> Page:
+        """A page of a new browser, nobody signed in, that asks for this language; it is closed after the test."""
+        context = self.browser.new_context(viewport=VIEWPORT, locale=language)  # type: ignore[arg-type]
+        context.add_init_script(_LISTEN)
+        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
+        context.on("console", self._check_message)
+        context.on("request", self._check_address)
+        page = context.new_page()
+        self._visitors.append(page)
+        return page
+
+    def newcomer(self, language: str, role: str = "operator") -> str:
+        """The name of somebody whose account is new."""
+        name = f"{role}-{language}-{next(self._count)}"
+        self._add(name, role, language)
+        return name
+
+    def change(self, name: str, **what: object) -> None:
+        """An administrator changes somebody's account."""
+        found = [one["id"] for one in self.desk.get("/operators")["operators"] if one["name"] == name]
+        assert self.desk.http.patch(f"/operators/{found[0]}", json=what).status_code == 200
+
+    def _check_message(self, message: ConsoleMessage) -> None:
+        if "Content Security" in message.text:
+            self.complaints.append(message.text)
+
+    def _check_address(self, request: Request) -> None:
+        if not _OURS.match(request.url):
+            self.complaints.append(f"asked an outside address: {request.url}")
+
     def _add(self, name: str, role: str, language: str) -> None:
         """An account, through its invitation."""
         account = {"name": name, "role": role, "language": language}
         link = self.desk.post("/operators", 201, **account)["invitation"]
         assert httpx.post(link, data={"password": PASSWORD}).status_code == 303
 
-    def _signed_in(self, name: str) -> Page:
-        context = self.browser.new_context(viewport=VIEWPORT)  # type: ignore[arg-type]
-        context.add_init_script(_LISTEN)
-        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
-        page = context.new_page()
+    def _signed_in(self, name: str, language: str) -> Page:
+        page = self.visitor(language)
+        self._visitors.remove(page)
         page.goto(self.desk.stack.panel_url)
-        page.fill("[name=name]", name)
-        page.fill("[name=password]", PASSWORD)
-        page.press("[name=password]", "Enter")
-        page.wait_for_selector("#connection[data-state=live]")
+        sign_in(page, name)
         return page
 
-    def seats(self) -> list[Seat]:
-        """An operator in each language, nobody on the phone yet; numbers, amounts and references are new."""
-        made = []
-        for language in LANGUAGES:
-            count = next(self._count)
-            seat = Seat(self, language, f"operator-{language}", self.board("operator", language))
-            seat.number = f"+3630{1_000_000 + count}"
-            # The simulator's card decides, not the amount: no code ends like this.
-            seat.amount_minor = 1_990 + 1_000 * count
-            seat.reference = f"INV-{7_000 + count}"
-            made.append(seat)
-        return made
+    def seats(self, role: str = "operator") -> list[Seat]:
+        """Somebody in each language, nobody on the phone yet; numbers, amounts and references are new."""
+        return [self._seat(name, self.board(role, name), f"{role}-{name}") for name in LANGUAGES]
+
+    def newcomers(self) -> list[Seat]:
+        """The same with new accounts and new browsers: nobody has signed in yet."""
+        return [
+            self._seat(language, self.visitor(language), self.newcomer(language)) for language in LANGUAGES
+        ]
+
+    def _seat(self, language: str, page: Page, name: str) -> Seat:
+        count = next(self._count)
+        seat = Seat(self, language, name, page)
+        seat.number = f"+3630{1_000_000 + count}"
+        # The simulator's card decides, not the amount: no code ends like this.
+        seat.amount_minor = 1_990 + 1_000 * count
+        seat.reference = f"INV-{7_000 + count}"
+        return seat
 
     def hang_up(self) -> None:
         """No call is left."""
@@ -166,6 +200,12 @@ class Site:
         for caller in self.callers:
             caller.close()
         self.callers.clear()
+
+    def see_out(self) -> None:
+        """No visitor is left."""
+        for page in self._visitors:
+            page.context.close()
+        self._visitors.clear()
 
     def close(self) -> None:
         """Everybody goes home."""
@@ -188,14 +228,23 @@ def open_site(browser: Browser, settings: str = "") -> Iterator[Site]:
 
 
 @contextmanager
-def four_seats(site: Site) -> Iterator[list[Seat]]:
-    """The four seats for one test; a script's error at any of them fails it."""
+def four_seats(site: Site, make: Callable[[Site], list[Seat]] = Site.seats) -> Iterator[list[Seat]]:
+    """The four seats for one test; a script's error, a refused asset or an outside address fails it."""
     try:
-        yield site.seats()
+        yield make(site)
     finally:
+        site.see_out()
         site.hang_up()
         complaints, site.complaints[:] = list(site.complaints), []
     assert complaints == []
+
+
+def sign_in(page: Page, name: str, password: str = PASSWORD) -> None:
+    """Fill in the page of the sign-in, and come to the board."""
+    page.fill("[name=name]", name)
+    page.fill("[name=password]", password)
+    page.press("[name=password]", "Enter")
+    page.wait_for_selector("#connection[data-state=live]")
 
 
 def come_in(seats: Sequence[Seat]) -> None:

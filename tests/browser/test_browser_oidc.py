@@ -2,57 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from playwright.sync_api import Page, expect
 
-import pytest
-from playwright.sync_api import Browser, Page, expect
+from tests.browser.seats import Seat, Site
+from tests.browser.stage import say
+from tests.glewlwyd import Glewlwyd
 
-from paycall.panel.roles import Role
-from paycall.settings import OidcSettings, PanelSettings
-from tests.fakes.panel_server import PanelServer
-from tests.glewlwyd import Glewlwyd, glewlwyd
-
-SECRET, PASSWORD = (
-    "s3cret-of-the-panel",
-    "Passw0rd-of-hers",
-)  # it compares a secret as it is encoded for HTTP Basic
+PASSWORD = "Passw0rd-of-hers"
 
 
-@pytest.fixture(scope="module")
-def provider() -> Iterator[Glewlwyd]:
-    """A provider where two people are known."""
-    with glewlwyd() as running:
-        for name in ("anna", "stranger"):
-            running.add_person(name, PASSWORD)
-        yield running
+def test_who_is_known_there_comes_in_once_known_here(
+    site: Site, provider: Glewlwyd, newcomers: list[Seat]
+) -> None:
+    url = site.desk.stack.panel_url
+    for seat in newcomers:
+        seat.name = f"oidc-{seat.name}"
+        provider.add_person(seat.name, PASSWORD)
+        seat.page.goto(url)
+        words = say(seat.language, "Sign in with %(name)s", name="Shop")
+        expect(seat.page.locator("#oidc-sign-in")).to_have_text(words)
+        seat.page.click("#oidc-sign-in")
+        _signs_in_there(seat.page, seat.name)
+    for seat in newcomers:
+        seat.page.wait_for_url(f"{url}/**")
+        nobody = say(seat.language, "There is no account for you here. Ask an administrator.")
+        expect(seat.page.get_by_role("alert")).to_have_text(nobody)
+        site.desk.post("/operators", 201, name=seat.name, language=seat.language)
+        seat.dials()
+        seat.page.click("#oidc-sign-in")
+        seat.page.get_by_role("button", name="Continue").click()
+    for seat in newcomers:
+        expect(seat.page.locator("#front-call.connected")).to_contain_text(seat.number)
+        expect(seat.page.locator("#connection")).to_have_attribute("data-state", "live")
+        session = "fetch('/api/v1/session').then(answer => answer.json())"
+        assert seat.page.evaluate(session)["operator"]["name"] == seat.name
 
 
-def test_who_is_known_there_and_here_comes_in(provider: Glewlwyd, chromium: Browser, tmp_path: Path) -> None:
-    secret = tmp_path / "oidc-secret"
-    secret.write_text(SECRET)
-    oidc = OidcSettings(issuer=provider.issuer, client_id="paycall", client_secret_file=secret, label="Shop")
-    with PanelServer(tmp_path, PanelSettings(oidc=oidc)) as server:
-        provider.add_client("paycall", SECRET, f"{server.url}/sign-in/oidc/callback")
-        server.world.add("anna", Role.OPERATOR)
-        anna = come_back_as("anna", chromium, server)
-        expect(anna.locator("#connection")).to_have_attribute("data-state", "live")
-        assert (
-            anna.evaluate("fetch('/api/v1/session').then(r => r.json()).then(s => s.operator.name)") == "anna"
-        )
-        stranger = come_back_as("stranger", chromium, server)
-        expect(stranger.get_by_role("alert")).to_have_text(
-            "There is no account for you here. Ask an administrator."
-        )
-        for page in (anna, stranger):
-            page.context.close()
-
-
-def come_back_as(name: str, chromium: Browser, server: PanelServer) -> Page:
-    """From the panel's sign-in to the provider's, and back with what it says of this person."""
-    page = chromium.new_context().new_page()
-    page.goto(server.url)
-    page.get_by_text("Sign in with Shop").click()
+def _signs_in_there(page: Page, name: str) -> None:
+    """On the provider's pages, whose words are its own in any of our languages."""
     page.locator("#username").fill(name)
     page.locator("#password").fill(PASSWORD)
     page.get_by_role("button", name="OK").click()
@@ -60,5 +47,3 @@ def come_back_as(name: str, chromium: Browser, server: PanelServer) -> Page:
         page.get_by_label(scope).check()
     page.get_by_role("button", name="Grant access").click()
     page.get_by_role("button", name="Continue").click()
-    page.wait_for_url(f"{server.url}/**")
-    return page

@@ -1,128 +1,64 @@
-"""Every page: without accessibility violations, without scrolling where none is due, and usable at 400 px."""
+"""Every page: without accessibility violations, without scrolling where none is due, and usable at 400 px.
+
+At the whole stack, for administrators who have a call each, one in each language; two of them like it dark. What
+others have typed or dialled is markup, everywhere: it is shown to them, and never run.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from paycall.panel.roles import Role
 from tests.browser.conftest import Desk
-from tests.fakes.panel_world import APPROVED, DECLINED, new_payment, until
+from tests.browser.seats import (
+    CODE,
+    EXPIRY,
+    NUMBER,
+    VIEWPORT,
+    Seat,
+    Site,
+    charge,
+    come_in,
+    four_seats,
+    key,
+    key_card,
+    start,
+)
+from tests.browser.stage import GOOD, POOR
+from tests.phones.lines import Caller
 
 PAGES = (
-    "/", "/history", "/history?kind=calls", "/reports", "/people", "/programs", "/account", "/audit", "/docs",
+    "", "history", "history?kind=calls", "reports", "people", "programs", "account", "audit", "docs", "embed",
 )  # fmt: skip
-_TAGS = {
-    "runOnly": {
-        "type": "tag",
-        "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-    }
+DARK = ("ru", "hu")
+NARROW = {"width": 400, "height": 768}
+NASTY = "\"'><img src=x onerror=document.title='pwned'><script>document.title='pwned'</script>{{7*7}}"
+# What SIP lets a caller's number be (RFC 3261, 25.1) that a page could take for an attribute or, unescaped, for more.
+NASTY_NUMBER = "'/onfocus='document.title=1'/%3Cimg/src=x%3E"
+_RULES = {
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+    "resultTypes": ["violations"],
 }
+# The page of the API has the same part for every route: the first of each method stands for them.
+_FIRST_OF_EACH = """() => {
+  const seen = new Set();
+  for (const part of document.querySelectorAll(".endpoint")) {
+    const method = part.querySelector(".method").textContent;
+    if (seen.has(method)) part.remove();
+    seen.add(method);
+  }
+}"""
 
 
 def _violations(page: Page) -> list[str]:
-    found = Axe().run(page, options=_TAGS).response["violations"]
+    page.evaluate(_FIRST_OF_EACH)
+    page.evaluate(f"() => {{ if (!window.axe) {{ {Axe().axe_script} }} }}")
+    found = page.evaluate("rules => axe.run(rules).then(results => results.violations)", _RULES)
     return [f"{item['id']}: {node['html'][:120]}" for item in found for node in item["nodes"]]
-
-
-async def _payment(desk: Desk, name: str, number: str, caller: str) -> tuple[str, str]:
-    client = await desk.world.signed_in(name)
-    call_id = await desk.world.cell.call_in(caller=caller)
-    await desk.world.cell.record(call_id, "on")
-    payment = await new_payment(client, call_id, reference="INV-1")
-    await desk.world.cell.key(call_id, number, "1230", "123")
-    await until(client, payment["id"], "ready")
-    return call_id, str(payment["id"])
-
-
-async def _programs(desk: Desk) -> str:
-    """A key, a revoked one, and a webhook that failed, to be looked at; the page of its deliveries."""
-    client = await desk.world.signed_in("anna")
-    for name in ("shop", "former"):
-        made = await client.post(
-            "/api/v1/api-keys", json={"name": name, "scopes": ["calls:read", "payments:read"]}
-        )
-    await client.delete(f"/api/v1/api-keys/{made.json()['api_key']['id']}")
-    hook = {"url": "http://127.0.0.1:9/hook", "events": ["payment.*"]}
-    webhook = (await client.post("/api/v1/webhook-subscriptions", json=hook)).json()["webhook"]
-    await client.post(f"/api/v1/webhook-subscriptions/{webhook['id']}/test")
-    await client.post(f"/api/v1/webhook-subscriptions/{webhook['id']}/secret", json={})
-    return f"/programs/webhooks/{webhook['id']}"
-
-
-async def _charge(desk: Desk, name: str, payment_id: str) -> None:
-    client = await desk.world.signed_in(name)
-    await client.post(f"/api/v1/payments/{payment_id}/authorize")
-    await until(client, payment_id, "declined", "settled")
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_page_has_an_accessibility_violation(desk: Desk, scheme: str) -> None:
-    page = desk.sign_in(color_scheme=scheme)
-    call_id, payment_id = desk.server.do(_payment(desk, "anna", DECLINED, "+361"))
-    page.wait_for_selector("#charge")
-    assert _violations(page) == [], "ready"
-    desk.server.do(_charge(desk, "anna", payment_id))
-    page.wait_for_selector("#payment[data-state=declined]")
-    assert _violations(page) == [], "declined"
-    page.click("#step-other_card")
-    page.wait_for_selector("#payment[data-state=capturing]")
-    desk.server.do(desk.world.cell.press(call_id, 5, "visa"))
-    assert _violations(page) == [], "capturing"
-    desk.server.do(desk.world.cell.end(call_id))
-    _, paid = desk.server.do(_payment(desk, "anna", APPROVED, "+361"))
-    desk.server.do(_charge(desk, "anna", paid))
-    page.wait_for_selector("#payment[data-state=settled]")
-    assert _violations(page) == [], "settled"
-    page.click("#start-payment")
-    assert _violations(page) == [], "dialog"
-    for dialog in ("settle-dialog", "refund-dialog", "void-dialog"):
-        page.keyboard.press("Escape")
-        page.evaluate(f"document.getElementById('{dialog}').showModal()")
-        assert _violations(page) == [], dialog
-    deliveries = desk.server.do(_programs(desk))
-    for path in (*PAGES[1:], f"/payments/{paid}", "/embed", deliveries):
-        page.goto(desk.server.url + path)
-        assert _violations(page) == [], path
-
-
-def test_the_sign_in_page_has_no_accessibility_violation(desk: Desk) -> None:
-    page = desk.page()
-    page.goto(f"{desk.server.url}/sign-in")
-    assert _violations(page) == []
-    page.fill("[name=name]", "nobody")
-    page.fill("[name=password]", "wrong")
-    page.click("button.primary")
-    expect(page.locator(".notice[role=alert]")).to_be_visible()
-    assert _violations(page) == []
-
-
-@pytest.mark.parametrize("language", ["en", "ru", "uk", "hu"])
-def test_a_call_needs_no_scrolling_at_1366_by_768(desk: Desk, language: str) -> None:
-    page = desk.sign_in(language=language)
-    call_id, payment_id = desk.server.do(_payment(desk, "anna", DECLINED, "+361"))
-    page.wait_for_selector("#charge")
-    assert _overflow(page) == (0, 0)
-    desk.server.do(_charge(desk, "anna", payment_id))
-    page.wait_for_selector("#payment[data-state=declined]")
-    assert _overflow(page) == (0, 0)
-    assert call_id
-
-
-@pytest.mark.parametrize("language", ["en", "ru", "uk", "hu"])
-def test_nothing_is_wider_than_a_narrow_window(desk: Desk, language: str) -> None:
-    page = desk.sign_in(language=language, viewport={"width": 400, "height": 800})
-    _, payment_id = desk.server.do(_payment(desk, "anna", DECLINED, "+361"))
-    page.wait_for_selector("#charge")
-    assert _overflow(page)[0] == 0
-    desk.server.do(_charge(desk, "anna", payment_id))
-    page.wait_for_selector("#payment[data-state=declined]")
-    assert _overflow(page)[0] == 0
-    deliveries = desk.server.do(_programs(desk))
-    for path in (*PAGES[1:], f"/payments/{payment_id}", deliveries):
-        page.goto(desk.server.url + path)
-        assert _overflow(page)[0] == 0, path
 
 
 def _overflow(page: Page) -> tuple[int, int]:
@@ -134,26 +70,135 @@ def _overflow(page: Page) -> tuple[int, int]:
     return max(0, wide), max(0, high)
 
 
-def test_an_invitation_and_a_new_language_and_colours(desk: Desk) -> None:
-    page = desk.sign_in()
-    page.goto(f"{desk.server.url}/people")
-    page.click("[data-opens=add-dialog]")
-    page.fill("#add-dialog [name=name]", "oksana")
-    page.select_option("#add-dialog [name=language]", "uk")
-    page.click("#add-dialog .primary")
-    link = page.locator("[data-show=invitation]")
-    expect(link).to_contain_text("/invitation/")
-    guest = desk.page()
-    guest.goto(link.inner_text())
-    guest.fill("[name=password]", "a-good-long-password-1")
-    guest.click("button.primary")
-    expect(guest.locator(".nav [aria-current]")).to_have_text("Дзвінки")
-    guest.goto(f"{desk.server.url}/account")
-    guest.select_option("[name=theme]", "dark")
-    guest.select_option("[name=language]", "hu")
-    guest.click("form:has([name=theme]) button")
-    expect(guest.locator("h1")).to_have_text("Saját fiók")
-    assert guest.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
+def _is_fit(seat: Seat, what: str, *, whole: bool = False) -> None:
+    """No violation, nothing wider than a narrow window; ``whole``: nothing that has to be scrolled in a usual one."""
+    case = f"{what}, {seat.language}"
+    if whole:
+        assert _overflow(seat.page) == (0, 0), case
+    assert _violations(seat.page) == [], case
+    seat.page.set_viewport_size(NARROW)  # type: ignore[arg-type]
+    assert _overflow(seat.page)[0] == 0, case
+    seat.page.set_viewport_size(VIEWPORT)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def bosses(site: Site) -> Iterator[list[Seat]]:
+    """Four administrators who take calls."""
+    with four_seats(site, lambda site: site.seats("administrator")) as four:
+        for seat in four:
+            seat.page.emulate_media(color_scheme="dark" if seat.language in DARK else "light")
+        yield four
+        for seat in four:
+            seat.page.emulate_media(color_scheme="null")
+
+
+def test_a_call_is_fit_to_be_looked_at_from_its_first_second_to_the_next_call(bosses: list[Seat]) -> None:
+    come_in(bosses)
+    start(bosses)
+    for seat in bosses:
+        seat.key("40000")
+        expect(seat.page.locator(f"{NUMBER} field-dots i.on")).to_have_count(5)
+        _is_fit(seat, "capturing", whole=True)
+        seat.key(f"{POOR[5:]}#")
+    for seat in bosses:
+        seat.page.wait_for_selector(f"{NUMBER}.stored")
+    key(bosses, EXPIRY, "1230")
+    key(bosses, CODE, "123")
+    for seat in bosses:
+        seat.page.wait_for_selector("#charge")
+        _is_fit(seat, "ready", whole=True)
+    charge(bosses, "declined")
+    for seat in bosses:
+        _is_fit(seat, "declined", whole=True)
+        seat.page.click("#step-other_card")
+    key_card(bosses, GOOD)
+    charge(bosses, "settled")
+    for seat in bosses:
+        _is_fit(seat, "settled", whole=True)
+        for dialog in ("settle-dialog", "refund-dialog", "void-dialog"):
+            seat.page.evaluate("id => document.getElementById(id).showModal()", dialog)
+            assert _violations(seat.page) == [], dialog
+            seat.page.keyboard.press("Escape")
+    bosses[0].site.hang_up()
+    come_in(bosses)
+    for seat in bosses:
+        expect(seat.page.locator(".past li")).to_have_count(1)
+        seat.page.click("#start-payment")
+        _is_fit(seat, "the next call", whole=True)
+        seat.page.keyboard.press("Escape")
+
+
+@pytest.fixture
+def typed(bosses: list[Seat]) -> Iterator[tuple[str, ...]]:
+    """Calls and payments of callers, and programs and people, whose every free text is markup; the further pages."""
+    desk = bosses[0].site.desk
+    come_in(bosses)
+    for seat in bosses:
+        seat.page.click("#edit-customer")
+        seat.page.fill("#customer-dialog [name=name]", NASTY[:100])
+        seat.page.fill("#customer-dialog [name=note]", NASTY)
+        seat.page.press("#customer-dialog [name=name]", "Enter")
+        expect(seat.page.locator("h1.caller")).to_have_text(NASTY[:100])
+    start(bosses, _describe)
+    first, payment_id = bosses[0], bosses[0].payment_id()
+    nasty = Caller(NASTY_NUMBER, desk.stack.sip_uris[0].partition("@")[2], first.name)
+    first.site.callers.append(nasty)
+    expect(first.page.locator(".call-item", has_text=NASTY_NUMBER)).to_be_visible()
+    mallory = f"mallory-{first.number[1:]}"
+    desk.post("/operators", 201, name=mallory, display_name=NASTY[:100], agent_uri="sip:'\"&#x27;@x")
+    scopes = ["calls:read", "payments:read"]
+    keys = [desk.post("/api-keys", 201, name=NASTY[:100], scopes=scopes)["api_key"]["id"] for _ in range(2)]
+    desk.http.delete(f"/api-keys/{keys[0]}")
+    hook = {"url": "http://127.0.0.1:9/'\"%3Cimg/onerror=1%3E", "events": ["payment.*"]}
+    webhook = f"/webhook-subscriptions/{desk.post('/webhook-subscriptions', 201, **hook)['webhook']['id']}"
+    desk.post(f"{webhook}/test")
+    assert desk.http.post(f"{webhook}/secret", json={}).status_code == 200
+    yield f"payments/{payment_id}", f"programs/webhooks/{webhook.rpartition('/')[2]}"
+    desk.http.delete(webhook)
+    desk.http.delete(f"/api-keys/{keys[1]}")
+
+
+def _describe(_: Seat, dialog: Locator) -> None:
+    dialog.locator("[name=reference]").fill(NASTY[:64])
+    dialog.locator("[name=description]").fill(NASTY[:100])
+
+
+def _nothing_ran(page: Page, what: str) -> None:
+    assert page.title() not in ("pwned", "1"), what
+    assert page.locator("img, main script, [onfocus], [onerror]").count() == 0, what
+
+
+def test_every_page_is_fit_to_be_looked_at_and_runs_nothing_that_others_typed(
+    bosses: list[Seat], typed: tuple[str, ...]
+) -> None:
+    for seat in bosses:
+        url = seat.site.desk.stack.panel_url
+        for path in (*PAGES, *typed):
+            seat.page.goto(f"{url}/{path}")
+            _nothing_ran(seat.page, path)
+            _is_fit(seat, path)
+        for path in (f"history?q={NASTY}", f"sign-in?next={NASTY}"):
+            seat.page.goto(f"{url}/{path}")
+            _nothing_ran(seat.page, path)
+        seat.page.goto(url)
+        expect(seat.page.locator("h1.caller")).to_have_text(
+            NASTY[:100]
+        )  # not the newer call: a payment is open
+        seat.page.click("#edit-customer")
+        expect(seat.page.locator("#customer-dialog [name=note]")).to_have_value(NASTY)
+        seat.page.keyboard.press("Escape")
+
+
+def test_the_sign_in_page_is_fit_to_be_looked_at(newcomers: list[Seat]) -> None:
+    for seat in newcomers:
+        seat.page.emulate_media(color_scheme="dark" if seat.language in DARK else "light")
+        seat.page.goto(f"{seat.site.desk.stack.panel_url}/sign-in")
+        _is_fit(seat, "sign-in", whole=True)
+        seat.page.fill("[name=name]", "nobody")
+        seat.page.fill("[name=password]", "wrong")
+        seat.page.click("button.primary")
+        expect(seat.page.locator(".notice[role=alert]")).to_be_visible()
+        _is_fit(seat, "a wrong password", whole=True)
 
 
 def test_signing_out_elsewhere_leads_to_the_sign_in_page(desk: Desk) -> None:

@@ -1,183 +1,258 @@
-"""What an administrator does, and what others see of paycall in their own programs: in every language.
-
-One panel, the real one, for all; names are each test's own.
-"""
+"""What an administrator does, and what others see of paycall in their own programs: in every language."""
 
 from __future__ import annotations
 
-import itertools
+import base64
+import hashlib
+import hmac
+import json
 import re
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
+import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from paycall.panel.languages import LANGUAGES
-from paycall.panel.roles import Role
-from paycall.settings import PanelSettings
-from tests.browser.conftest import Desk
-from tests.browser.seats import NUMBER, PASSWORD
-from tests.browser.stage import STATE, say
-from tests.fakes import panel_world as world
-from tests.fakes.panel_server import PanelServer
-from tests.phones.rtp import free_port
+from tests.browser.seats import NUMBER, PASSWORD, Seat, Site, come_in, key_card, sign_in, start
+from tests.browser.stage import GOOD, STATE, say
+from tests.fakes.webhook_receiver import Receiver
+from tests.phones.site import until
 
-_COUNT = itertools.count()
-
-
-class Crm(BaseHTTPRequestHandler):
-    """A program's page with a frame, which the query names."""
-
-    def do_GET(self) -> None:
-        body = f'<!doctype html><iframe src="{self.path[2:]}" width=1200 height=700></iframe>'.encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None: ...
-
-
-@pytest.fixture(scope="module")
-def crm() -> Iterator[str]:
-    """Where the program is."""
-    with ThreadingHTTPServer(("127.0.0.1", free_port()), Crm) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,)).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def panel(tmp_path_factory: pytest.TempPathFactory, crm: str) -> Iterator[PanelServer]:
-    """A panel that this program may frame, with a receiver of webhooks in its own network."""
-    settings = PanelSettings(frame_ancestors=(crm,), webhook_private_addresses=True)
-    with PanelServer(tmp_path_factory.mktemp("people"), settings) as running:
-        yield running
-
-
-@pytest.fixture(params=list(LANGUAGES))
-def language(request: pytest.FixtureRequest) -> str:
-    """What the person reads, and the browser asks for."""
-    return str(request.param)
+# Whom a new operator chooses another language and other colours with.
+OTHER = {"en": "uk", "ru": "hu", "uk": "en", "hu": "ru"}
 
 
 @pytest.fixture
-def desk(panel: PanelServer, chromium: Browser) -> Iterator[Desk]:
-    """A desk at the panel of all."""
-    made = Desk(panel, chromium)
+def bosses(site: Site) -> dict[str, Page]:
+    """The administrators' pages, by language."""
+    return {language: site.board("administrator", language) for language in LANGUAGES}
+
+
+@pytest.fixture
+def receivers() -> Iterator[dict[str, Receiver]]:
+    """Programs that are told of what happens, by the language of who set them up."""
+    made = {language: Receiver() for language in LANGUAGES}
     yield made
-    made.close()
-    assert made.complaints == []
+    for receiver in made.values():
+        receiver.close()
 
 
-@pytest.fixture
-def boss(desk: Desk, language: str) -> Page:
-    """An administrator, signed in."""
-    return desk.sign_in(f"boss-{language}-{next(_COUNT)}", Role.ADMINISTRATOR, language)
-
-
-def _sign_in(page: Page, name: str, password: str = PASSWORD) -> None:
-    page.fill("[name=name]", name)
-    page.fill("[name=password]", password)
-    page.press("[name=password]", "Enter")
-    page.wait_for_selector("#connection[data-state=live]")
-
-
-def test_somebody_is_invited_made_a_supervisor_locked_and_let_in_again(
-    desk: Desk, boss: Page, language: str
+def test_somebody_is_invited_locked_in_the_middle_let_in_again_and_made_a_supervisor(
+    site: Site, newcomers: list[Seat], bosses: dict[str, Page]
 ) -> None:
-    name = f"oksana-{language}-{next(_COUNT)}"
-    boss.goto(f"{desk.server.url}/people")
+    url = site.desk.stack.panel_url
+    for seat in newcomers:
+        seat.name = f"oksana-{seat.name}"
+        _is_invited(seat, bosses[seat.language])
+        _comes_for_the_first_time(seat)
+    come_in(newcomers)
+    start(newcomers)
+    for seat in newcomers:
+        seat.key("42")
+    for seat in newcomers:
+        expect(seat.page.locator(f"{NUMBER} field-dots i.on")).to_have_count(2)
+        row = bosses[seat.language].locator("tbody tr", has_text=seat.name)
+        row.locator("button", has_text=say(seat.language, "Lock")).click()
+        expect(row.locator(".tag.bad")).to_have_text(say(seat.language, "Locked"))
+        seat.page.reload()
+        seat.page.wait_for_url("**/sign-in**")
+        row.locator("button", has_text=say(seat.language, "Unlock")).click()
+        expect(row.locator(".tag.bad")).to_have_count(0)
+        sign_in(seat.page, seat.name)
+        # The line has stayed masked, and nothing that was keyed is lost.
+        expect(seat.page.locator(".line.is-masked")).to_be_visible()
+        seat.key("42")
+    for seat in newcomers:
+        expect(seat.page.locator(f"{NUMBER} field-dots i.on")).to_have_count(4)
+        row = bosses[seat.language].locator("tbody tr", has_text=seat.name)
+        row.locator("select").select_option(label=say(seat.language, "Supervisor"))
+        expect(row.locator("option:checked")).to_have_text(say(seat.language, "Supervisor"))
+        until(lambda name=seat.name: _role(site, name) == "supervisor", what="other role")
+        seat.page.goto(f"{url}/sign-in")  # another role is another session
+        sign_in(seat.page, seat.name)
+        expect(seat.page.locator(".nav a", has_text=say(seat.language, "Reports"))).to_be_visible()
+        expect(seat.page.locator(".call-item")).to_have_count(len(newcomers))
+
+
+def _role(site: Site, name: str) -> str:
+    people = site.desk.get("/operators")["operators"]
+    return next(str(person["role"]) for person in people if person["name"] == name)
+
+
+def _is_invited(seat: Seat, boss: Page) -> None:
+    boss.goto(f"{seat.site.desk.stack.panel_url}/people")
     boss.click("[data-opens=add-dialog]")
-    expect(boss.locator("#add-dialog h2")).to_have_text(say(language, "Add somebody"))
-    boss.fill("#add-dialog [name=name]", name)
-    boss.select_option("#add-dialog [name=language]", language)
+    expect(boss.locator("#add-dialog h2")).to_have_text(say(seat.language, "Add somebody"))
+    boss.fill("#add-dialog [name=name]", seat.name)
+    boss.select_option("#add-dialog [name=language]", OTHER[seat.language])
     boss.click("#add-dialog .primary")
     link = boss.locator("[data-show=invitation]")
     expect(link).to_contain_text("/invitation/")
-    guest = desk.page(locale=language)
-    guest.goto(link.inner_text())
-    expect(guest.locator("h1")).to_have_text(say(language, "Welcome to %(site)s", site="paycall"))
-    guest.fill("[name=password]", "onlylettershere")
-    guest.press("[name=password]", "Enter")
-    weak = "At least 12 characters with letters and digits, and none of your last four passwords."
-    expect(guest.locator("[role=alert]")).to_have_text(say(language, weak))
-    guest.fill("[name=password]", PASSWORD)
-    guest.press("[name=password]", "Enter")
-    expect(guest.locator(".nav a")).to_have_text([say(language, "Calls"), say(language, "History")])
+    seat.page.goto(link.inner_text())
     boss.click("#invitation-dialog .primary")
-    row = boss.locator("tbody tr", has_text=name)
-    row.locator("select").select_option(label=say(language, "Supervisor"))
-    boss.wait_for_load_state()
-    expect(row.locator("option:checked")).to_have_text(say(language, "Supervisor"))
-    guest.goto(f"{desk.server.url}/sign-in")  # another role is another session
-    _sign_in(guest, name)
-    expect(guest.locator(".nav a", has_text=say(language, "Reports"))).to_be_visible()
-    row.locator("button", has_text=say(language, "Lock")).click()
-    expect(row.locator(".tag.bad")).to_have_text(say(language, "Locked"))
-    guest.reload()
-    guest.wait_for_url("**/sign-in**")
-    row.locator("button", has_text=say(language, "Unlock")).click()
-    expect(row.locator(".tag.bad")).to_have_count(0)
-    _sign_in(guest, name)
 
 
-def test_a_key_and_a_webhook_are_made_and_shown_once(desk: Desk, boss: Page, language: str) -> None:
-    name, hook = f"shop-{language}-{next(_COUNT)}", f"http://127.0.0.1:9/hook-{language}-{next(_COUNT)}"
-    boss.goto(f"{desk.server.url}/programs")
+def _comes_for_the_first_time(seat: Seat) -> None:
+    page, other = seat.page, OTHER[seat.language]
+    expect(page.locator("h1")).to_have_text(say(seat.language, "Welcome to %(site)s", site="paycall"))
+    page.fill("[name=password]", "onlylettershere")
+    page.press("[name=password]", "Enter")
+    weak = "At least 12 characters with letters and digits, and none of your last four passwords."
+    expect(page.locator("[role=alert]")).to_have_text(say(seat.language, weak))
+    page.fill("[name=password]", PASSWORD)
+    page.press("[name=password]", "Enter")
+    # What the administrator wrote down counts, until one says oneself what one reads and likes.
+    expect(page.locator(".nav a")).to_have_text([say(other, "Calls"), say(other, "History")])
+    page.goto(f"{seat.site.desk.stack.panel_url}/account")
+    page.select_option("[name=theme]", "dark")
+    page.select_option("[name=language]", seat.language)
+    page.click("form:has([name=theme]) button")
+    expect(page.locator("h1")).to_have_text(say(seat.language, "Your account"))
+    assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
+    page.goto(seat.site.desk.stack.panel_url)
+    page.wait_for_selector("#connection[data-state=live]")
+
+
+def test_a_program_takes_a_payment_by_its_key_and_is_told_what_becomes_of_it(
+    site: Site, seats: list[Seat], bosses: dict[str, Page], receivers: dict[str, Receiver]
+) -> None:
+    keys, secrets = {}, {}
+    for seat in seats:
+        boss = bosses[seat.language]
+        boss.goto(f"{site.desk.stack.panel_url}/programs")
+        keys[seat.language] = _makes_a_key(seat, boss)
+        secrets[seat.language] = _makes_a_webhook(seat, boss, receivers[seat.language])
+    come_in(seats)
+    for seat in seats:
+        calls = _asks(seat, keys[seat.language], "GET", "/calls").json()["calls"]
+        (call,) = [call for call in calls if call["caller"] == seat.number]
+        assert call["id"] == seat.call_id()
+        paid = {"amount_minor": seat.amount_minor, "currency": "EUR", "reference": seat.reference}
+        answer = _asks(seat, keys[seat.language], "POST", f"/calls/{call['id']}/payments", **paid)
+        assert answer.status_code == 201, answer.text
+    for seat in seats:
+        seat.shows("capturing")  # the operator sees what the program has begun
+    key_card(seats, GOOD)
+    for seat in seats:
+        seat.page.wait_for_selector("#charge")
+        for what, status in (("authorize", 202), ("refund", 403)):  # the scope says what it may
+            path = f"/payments/{seat.payment_id()}/{what}"
+            assert _asks(seat, keys[seat.language], "POST", path).status_code == status
+    for seat in seats:
+        seat.shows("settled")
+    for seat in seats:
+        receiver = receivers[seat.language]
+        told = until(lambda seat=seat, of=receiver: _told(of, seat), what="event of the settled payment")
+        for headers, body in told:
+            assert headers["webhook-signature"] == _signature(secrets[seat.language], headers, body)
+        assert GOOD not in str(told)
+        _takes_away(seat, bosses[seat.language], receiver)
+        assert _asks(seat, keys[seat.language], "GET", "/calls").status_code == 401
+
+
+def _makes_a_key(seat: Seat, boss: Page) -> str:
     boss.click("[data-opens=key-dialog]")
-    boss.fill("#key-dialog [name=name]", name)
+    boss.fill("#key-dialog [name=name]", f"shop-{seat.reference}")
+    boss.check("#key-dialog [value='calls:read']")
     boss.check("#key-dialog [value='payments:write']")
-    scope = say(language, "take payments, settle and void them")
+    scope = say(seat.language, "take payments, settle and void them")
     expect(boss.locator("#key-dialog .check", has_text=scope)).to_be_visible()
     boss.click("#key-dialog .primary")
     expect(boss.locator("[data-show=key]")).to_have_text(re.compile(r"^paycall_[\w-]{43}$"))
-    key = boss.locator("[data-show=key]").inner_text()
+    made = boss.locator("[data-show=key]").inner_text()
     boss.click("#new-key-dialog .primary")
-    row = boss.locator("tbody tr", has_text=name)
-    expect(row).to_contain_text(say(language, "no end"))
-    assert key not in boss.content()
+    row = boss.locator("tbody tr", has_text=f"shop-{seat.reference}")
+    expect(row).to_contain_text(say(seat.language, "no end"))
+    assert made not in boss.content()
+    return made
+
+
+def _makes_a_webhook(seat: Seat, boss: Page, receiver: Receiver) -> str:
     boss.click("[data-opens=webhook-dialog]")
     boss.fill("#webhook-dialog [name=url]", "http://shop.example/hook")
     boss.click("#webhook-dialog .primary")
-    bad = say(language, "Events can only be sent to an https:// address that is reachable from outside.")
-    expect(boss.locator("#webhook-dialog [data-error]")).to_have_text(bad)
-    boss.fill("#webhook-dialog [name=url]", hook)
+    bad = "Events can only be sent to an https:// address that is reachable from outside."
+    expect(boss.locator("#webhook-dialog [data-error]")).to_have_text(say(seat.language, bad))
+    boss.fill("#webhook-dialog [name=url]", receiver.url)
     boss.click("#webhook-dialog .primary")
     expect(boss.locator("[data-show=secret]")).to_contain_text("whsec_")
+    secret = boss.locator("[data-show=secret]").inner_text()
     boss.click("#new-webhook-dialog .primary")
-    article = boss.locator("article", has_text=hook)
-    article.locator("button", has_text=say(language, "Send a test")).click()
+    article = boss.locator("article", has_text=receiver.url)
+    article.locator("button", has_text=say(seat.language, "Send a test")).click()
     expect(article.locator("tbody tr")).to_contain_text("webhook.test")
-    row.locator("button", has_text=say(language, "Revoke")).click()
-    expect(boss.locator("#revoke-dialog h2")).to_have_text(say(language, "Revoke the key?"))
+    return secret
+
+
+def _asks(seat: Seat, made: str, method: str, path: str, **body: object) -> httpx.Response:
+    """The program asks the panel."""
+    headers = {"authorization": f"Bearer {made}", "idempotency-key": seat.reference}
+    url = f"{seat.site.desk.stack.panel_url}/api/v1{path}"
+    return httpx.request(method, url, json=body or None, headers=headers, timeout=40, trust_env=False)
+
+
+def _told(receiver: Receiver, seat: Seat) -> list[tuple[dict[str, str], bytes]] | None:
+    """What the program was told of this seat's payment, once that is settled."""
+    events = [(headers, body, json.loads(body)) for headers, body in list(receiver.got)]
+    ours = [each for each in events if each[2]["data"].get("reference") == seat.reference]
+    settled = any(event["type"] == "payment.settled" for _, _, event in ours)
+    return [(headers, body) for headers, body, _ in ours] if settled else None
+
+
+def _signature(secret: str, headers: dict[str, str], body: bytes) -> str:
+    """By https://www.standardwebhooks.com, written down again."""
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    digest = hmac.new(base64.b64decode(secret.removeprefix("whsec_")), signed, hashlib.sha256).digest()
+    return f"v1,{base64.b64encode(digest).decode()}"
+
+
+def _takes_away(seat: Seat, boss: Page, receiver: Receiver) -> None:
+    """What was sent is on the page; then the key is revoked, and the webhook removed."""
+    desk = seat.site.desk
+    (webhook,) = [w for w in desk.get("/webhook-subscriptions")["webhooks"] if w["url"] == receiver.url]
+    path = f"/webhook-subscriptions/{webhook['id']}/deliveries"
+    until(lambda: {d["state"] for d in desk.get(path)["deliveries"]} == {"delivered"}, what="last delivery")
+    boss.reload()
+    article = boss.locator("article", has_text=receiver.url)
+    row = article.locator("tbody tr", has=boss.locator("code", has_text="payment.settled")).first
+    expect(row.locator(".state")).to_have_text(say(seat.language, "Delivered"))
+    row = boss.locator("tbody tr", has_text=f"shop-{seat.reference}")
+    row.locator("button", has_text=say(seat.language, "Revoke")).click()
+    expect(boss.locator("#revoke-dialog h2")).to_have_text(say(seat.language, "Revoke the key?"))
     boss.click("#revoke-dialog [value=yes]")
-    expect(row.locator(".tag.bad")).to_have_text(say(language, "Revoked"))
+    expect(row.locator(".tag.bad")).to_have_text(say(seat.language, "Revoked"))
+    article.locator("button", has_text=say(seat.language, "Remove")).click()
+    expect(boss.locator("#remove-dialog h2")).to_have_text(say(seat.language, "Remove the webhook?"))
+    boss.click("#remove-dialog [value=yes]")
+    expect(article).to_have_count(0)
 
 
-def test_the_board_works_in_the_frame_of_a_program_that_may(desk: Desk, crm: str, language: str) -> None:
-    name = f"ben-{language}-{next(_COUNT)}"
-    phone = f"sip:{name}@pbx.example"
-    desk.world.add(name, language=language, agent_uri=phone)
-    page = desk.page(locale=language)
-    page.remove_listener("request", desk._check_address)
-    page.goto(f"{desk.server.url}/sign-in?next=/embed")
-    _sign_in(page, name, world.PASSWORD)
-    page.goto(f"{crm}/?{desk.server.url}/embed")
-    board = page.frame_locator("iframe")
-    expect(board.locator(".nobody h1")).to_have_text(say(language, "Ready for the next call"))
-    assert board.locator(".nav").count() == 0
-    call_id = desk.server.do(desk.world.cell.call_in(caller=f"+36{next(_COUNT):09}", agent_uri=phone))
-    board.locator("#start-payment").press("F2")
-    board.locator("#payment-dialog[open] [name=amount]").fill("19")
-    board.locator("#payment-dialog [name=amount]").press("Enter")
-    board.locator(STATE.format("capturing")).wait_for()
-    desk.server.do(desk.world.cell.press(call_id, 5, "visa"))
-    expect(board.locator(f"{NUMBER} field-dots i.on")).to_have_count(5)
-    expect(board.locator(".line.is-masked .line-word")).to_have_text(say(language, "Masked"))
-    desk.server.do(desk.world.cell.end(call_id))
-    expect(board.locator(STATE.format("cancelled"))).to_be_visible()
+def test_the_board_works_in_the_frame_of_a_program_that_may(
+    site: Site, seats: list[Seat], crm_url: str
+) -> None:
+    boards = {}
+    for seat in seats:
+        seat.page.goto(f"{crm_url}/?{site.desk.stack.panel_url}/embed")
+        boards[seat.language] = seat.page.frame_locator("iframe")
+        waiting = boards[seat.language].locator(".nobody h1")
+        expect(waiting).to_have_text(say(seat.language, "Ready for the next call"))
+        assert boards[seat.language].locator(".nav").count() == 0
+        seat.dials()
+    for seat in seats:
+        board = boards[seat.language]
+        expect(board.locator("#front-call.connected")).to_contain_text(seat.number)
+        board.locator("#start-payment").press("F2")
+        amount = board.locator("#payment-dialog[open] [name=amount]")
+        amount.fill(seat.typed(seat.amount_minor))
+        amount.press("Enter")
+    for seat in seats:
+        boards[seat.language].locator(f"{STATE.format('capturing')} {NUMBER}.collecting").wait_for()
+        seat.key("42424")
+    for seat in seats:
+        board = boards[seat.language]
+        expect(board.locator(f"{NUMBER} field-dots i.on")).to_have_count(5)
+        expect(board.locator(".line.is-masked .line-word")).to_have_text(say(seat.language, "Masked"))
+    site.hang_up()
+    for seat in seats:
+        expect(boards[seat.language].locator(STATE.format("cancelled"))).to_be_visible()

@@ -21,10 +21,10 @@ the connection is lost, for half a minute or in a charge     stories: from_the_s
 the panel restarts; the session ends elsewhere               payment, pages                              P
 recording paused; ``*9`` and a link code; a test call        calls                                       S
 a call dialled, handed on in the PBX                         phone                                       P
-people: invitation, password, roles, lock                    people                                      P4
-passkey, one-time codes, lock-out, idle, OpenID Connect      sign_in; oidc with a foreign provider       P4, P
-``/embed`` in a CRM's frame; API keys, webhooks              people                                      P4
-every page: axe-core, 1366x768, 400 px, attacks              pages, attacks                              P4
+people: invitation, password, roles, lock                    people                                      S
+passkey, one-time codes, lock-out, idle, OpenID Connect      sign_in; oidc with a foreign provider       S
+``/embed`` in a CRM's frame; API keys, webhooks              people                                      S
+every page: axe-core, 1366x768, 400 px, attacks              pages, attacks                              S
 ===========================================================  ==========================================  ====
 """
 

@@ -29,6 +29,10 @@ class Desk:
         self.http = httpx.Client(base_url=f"{stack.panel_url}/api/v1", timeout=PATIENCE_S, trust_env=False)
         answer = self.http.post("/session", json={"name": stack.operator, "password": stack.password})
         assert answer.status_code == 200, answer.text
+        for (
+            cookie
+        ) in self.http.cookies.jar:  # httpx sends a secure one by HTTPS only; browsers, on this machine, too
+            cookie.secure = False
 
     def get(self, path: str) -> dict[str, Any]:
         """A GET that must work."""

@@ -7,9 +7,7 @@ import importlib.util
 import ssl
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,6 +21,7 @@ from paycall.panel.roles import Role
 from paycall.panel.services import accounts
 from tests.fakes.panel_server import PanelServer
 from tests.fakes.panel_world import APPROVED, DECLINED, PASSWORD
+from tests.fakes.webhook_receiver import Receiver
 from tests.phones.site import until
 
 accounts._HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -38,41 +37,6 @@ def _example() -> ModuleType:
 
 
 example = _example()
-
-
-class Receiver:
-    """A program that takes webhooks; ``answers`` are the next statuses, then 204."""
-
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        self.got: list[tuple[dict[str, str], bytes]] = []
-        self.answers: list[int] = []
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                receiver.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
-                status = receiver.answers.pop(0) if receiver.answers else 204
-                self.send_response(status)
-                if status == 302:
-                    self.send_header("location", "/elsewhere")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self._server.server_port
-        self.url = f"http://127.0.0.1:{self.port}/hook"
-        if tls is not None:
-            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 @pytest.fixture
