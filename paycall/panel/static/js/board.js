@@ -3,6 +3,7 @@
 import { fragment } from "./api.js";
 import "./dots.js";
 import { listen } from "./forms.js";
+import { free } from "./hands.js";
 import { Stream } from "./stream.js";
 import { startClock, tick, until } from "./timers.js";
 
@@ -22,7 +23,7 @@ const shown = new Map(); // part -> the server's text of it, to leave alone what
 let front = document.querySelector("[data-front]")?.dataset.front ?? "";
 let loading = false;
 let loadAgain = false;
-// The newest count of each field: a part that was rendered a moment ago must not take a dot away again.
+// The newest count of each payment's fields: a part that was rendered a moment ago must not take a dot away again.
 const progress = new Map();
 
 function place(part) {
@@ -42,10 +43,10 @@ function place(part) {
   again.focus({ preventScroll: true });
 }
 
-// The caller has hung up under the hands of who was about to take a payment.
+// The caller has hung up under the hands of who was about to take a payment; the next one may be in front already.
 function closeWhatIsOver() {
   const dialog = document.getElementById("payment-dialog");
-  if (dialog.open && !document.getElementById("start-payment")) dialog.close();
+  if (dialog.open && document.getElementById("start-payment")?.dataset.call !== dialog.dataset.call) dialog.close();
 }
 
 // In a tab behind others, that it rings is seen by the title.
@@ -72,10 +73,11 @@ async function load(follow = true) {
       progress.clear();
       const asked = front;
       const page = await fragment(`/fragments/board?call=${encodeURIComponent(asked)}&follow=${follow}`);
+      await free();
       if (front !== asked) continue; // another call was clicked meanwhile: what came is not for it
       for (const part of page.querySelectorAll("[data-part]")) place(part);
       front = board.querySelector("[data-front]")?.dataset.front ?? "";
-      for (const [field, item] of progress) show(field, item);
+      for (const item of progress.values()) show(item);
     } while (loadAgain);
     tick();
     entitle();
@@ -88,8 +90,8 @@ async function load(follow = true) {
   }
 }
 
-function show(fieldName, item) {
-  const row = board.querySelector(`[data-payment="${CSS.escape(item.payment_id)}"] [data-field="${CSS.escape(fieldName)}"]`);
+function show(item) {
+  const row = board.querySelector(`[data-payment="${CSS.escape(item.payment_id)}"] [data-field="${CSS.escape(item.field)}"]`);
   if (!row) return;
   row.className = "field collecting";
   const dots = row.querySelector("field-dots");
@@ -117,8 +119,8 @@ function brandName(brand) {
 
 function take({ name, data }) {
   if (name === "capture.progress") {
-    progress.set(data.field, data);
-    show(data.field, data);
+    progress.set(`${data.payment_id} ${data.field}`, data);
+    show(data);
     return;
   }
   if (name === "call.linked") document.querySelector("[data-filled]")?.setAttribute("hidden", "");
@@ -131,6 +133,12 @@ function setState(state) {
   stale.hidden = state !== "stale";
   document.body.classList.toggle("is-stale", state === "stale");
 }
+
+// A call that was dialled from here is in front, even if it is over before the board has heard of it.
+document.addEventListener("dialled", (event) => {
+  front = event.detail;
+  load(false);
+});
 
 board.addEventListener("click", (event) => {
   const link = event.target.closest("a[data-call]");

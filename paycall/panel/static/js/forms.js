@@ -126,6 +126,9 @@ async function answered(form, answer) {
   asked?.close();
   // Its opener is gone with the step that it was: the keyboard goes on where the payment is now.
   if (asked) document.querySelector('[data-part="front"]')?.focus({ preventScroll: true });
+  if (form.hasAttribute("data-dials")) {
+    document.dispatchEvent(new CustomEvent("dialled", { detail: (await answer.json()).id }));
+  }
   if (form.hasAttribute("data-fills")) fill(form.querySelector("[data-filled]"), await answer.json());
   if (!form.dataset.shows) return;
   // What the answer holds and is shown only now, such as an invitation.
@@ -157,6 +160,7 @@ async function again(form, body, headers) {
 function openPaymentDialog(dialog, button) {
   const form = dialog.querySelector("form");
   form.reset();
+  dialog.dataset.call = button.dataset.call;
   form.action = `/api/v1/calls/${button.dataset.call}/payments`;
   // One key for one opening of the dialog: pressing twice, or again after a lost answer, makes one payment.
   form.dataset.idempotencyKey = crypto.randomUUID?.() ?? String(performance.now()) + String(Date.now());
