@@ -1,177 +1,242 @@
-"""What becomes of a payment's page when something is in the way: keys, a second call, the panel, the network, a role.
+"""What is in the way of a payment: a second call, wrong keys, a redraw under one's hands, a panel that restarts.
 
-The real panel with cells and a vault that do what a test says; the stories with real calls are in the modules beside.
+On the real stack at four seats side by side; on the panel alone is only what would take minutes to wait for.
 """
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
-from paycall.domain.call import EndReason
+from paycall.domain.fields import Field
+from paycall.media.prompts import Language, PromptLibrary
 from paycall.panel.languages import LANGUAGES
-from paycall.panel.roles import Role
-from paycall.settings import PanelSettings
 from tests.browser.conftest import Desk
-from tests.browser.stage import STATE, say
-from tests.fakes.panel_server import PanelServer
-from tests.fakes.panel_world import APPROVED, WRONG_CODE
+from tests.browser.seats import (
+    CODE,
+    EXPIRY,
+    NUMBER,
+    Seat,
+    Site,
+    charge,
+    come_in,
+    key,
+    key_card,
+    sign_in,
+    start,
+)
+from tests.browser.stage import GOOD, STATE, say, say_many
+from tests.phones.site import until
+from tests.phones.sounds import share_found
+
+MASTERCARD = "5555555555554444"  # the site takes none
+# The caller's language is hardly ever the operator's.
+OTHER: dict[str, Language] = {"en": "hu", "ru": "en", "uk": "ru", "hu": "uk"}
+FIRST_CALL, SECOND_CALL = "Kiss Éva", "Nagy Áron"
 
 
-def _start(page: Page, amount: str = "19.99") -> None:
-    """Start a payment by keyboard alone."""
+def test_a_second_call_waits_behind_a_payment_and_nothing_is_lost_when_it_comes_to_the_front(
+    site: Site, seats: list[Seat]
+) -> None:
+    auditors = {language: site.board("auditor", language) for language in LANGUAGES}
+    come_in(seats)
+    first_calls = [seat.call_id() for seat in seats]
+    start(seats, _choose_language)
+    _seconds_call(seats)
+    for seat in seats:
+        seat.page.wait_for_selector(f"{NUMBER}.collecting")
+        _is_asked_in(seat, OTHER[seat.language])
+    _wrong_keys_in_words(seats)
+    _auditors_watch(seats, auditors)
+    charge(seats, "settled")
+    _first_call_ends_under_the_dialog(seats, first_calls)
+    _a_click_that_a_redraw_comes_into(seats)
+    _the_same_card_again(seats)
+
+
+def _choose_language(seat: Seat, dialog: Locator) -> None:
+    dialog.locator("[name=caller_language]").select_option(OTHER[seat.language])
+
+
+def _is_asked_in(seat: Seat, language: Language) -> None:
+    """The caller hears the sentence in this language."""
+    assert seat.caller is not None
+    sentence = PromptLibrary(None).sound(language, Field.CARD_NUMBER)[:16_000]
+    until(lambda: share_found(seat.caller.heard(), sentence) > 0.5, what=f"sentence in {language}")  # type: ignore[union-attr]
+
+
+def _seconds_call(seats: Sequence[Seat]) -> None:
+    """Each operator's second caller is on the list, no other operator's, and not in front of the payment."""
+    for seat in seats:
+        first, seat.number = (seat.number, seat.caller), seat.number.replace("+3630", "+3670")
+        seat.dials()
+        seat.number, seat.caller = first
+    for seat in seats:
+        expect(seat.page.locator(".call-item.connected")).to_have_count(2)
+    for seat in seats:
+        expect(seat.page.locator(".call-item")).to_have_count(2)
+        expect(seat.page.locator("h1.caller")).to_have_text(seat.number)
+
+
+def _wrong_keys_in_words(seats: Sequence[Seat]) -> None:
+    left = "%(num)s try left.", "%(num)s tries left."
+    for seat in seats:
+        seat.key(f"{MASTERCARD}#")
+    for seat in seats:
+        no_such = say(seat.language, "This kind of card is not accepted. Ask for another card.")
+        words = f"{no_such} {say_many(seat.language, *left, 2)}"
+        expect(seat.page.locator(f"{NUMBER} .field-error")).to_have_text(words)
+    key(seats, NUMBER, f"{GOOD}#")
+    for seat in seats:
+        seat.page.wait_for_selector(f"{EXPIRY}.collecting")
+        seat.key("0120")
+    for seat in seats:
+        over = say(seat.language, "The date is not right or is over. Ask for month and year, four digits.")
+        words = f"{over} {say_many(seat.language, *left, 2)}"
+        expect(seat.page.locator(f"{EXPIRY} .field-error")).to_have_text(words)
+    key(seats, EXPIRY, "1230")
+    for seat in seats:
+        seat.page.wait_for_selector(f"{CODE}.collecting")
+        seat.key("1")
+
+
+def _auditors_watch(seats: Sequence[Seat], auditors: dict[str, Page]) -> None:
+    """An auditor sees every call, live, and has nothing to press."""
+    for seat in seats:
+        auditor = auditors[seat.language]
+        expect(auditor.locator(".call-item")).to_have_count(2 * len(seats))
+        auditor.click(f'[data-call="{seat.call_id()}"]')
+        auditor.wait_for_selector(STATE.format("capturing"))
+        expect(auditor.locator(".field.stored")).to_have_count(2)
+        expect(auditor.locator(f"{CODE} field-dots i.on")).to_have_count(1)
+        assert auditor.locator("#board button, #link-code").count() == 0
+    _no_dot_is_taken_away(auditors[seats[0].language], seats[0], seats[1])
+    for seat in seats:
+        seat.key("3" if seat in seats[:2] else "23")
+
+
+def _no_dot_is_taken_away(auditor: Page, seat: Seat, other: Seat) -> None:
+    """Keys of this call and of another one, between the moment a part is rendered and the one it is put in place."""
+    with _redrawn_under_a_press(auditor.locator(f'[data-call="{seat.call_id()}"]'), seat, FIRST_CALL):
+        for each in (seat, other):
+            each.key("2")
+            expect(each.page.locator(f"{CODE} field-dots i.on")).to_have_count(2)
+        auditor.mouse.move(1, 1)  # it was no click after all
+    expect(auditor.locator("h1.caller")).to_have_text(FIRST_CALL)
+    expect(auditor.locator(f"{CODE} field-dots i.on")).to_have_count(2)
+
+
+def _first_call_ends_under_the_dialog(seats: Sequence[Seat], first_calls: Sequence[str]) -> None:
+    """Who was about to take another payment of that caller's is not left with a dialog for a call that is over."""
+    for seat in seats:
+        seat.page.keyboard.press("F2")
+        expect(seat.page.locator("#payment-dialog")).to_be_visible()
+    for call_id in first_calls:
+        seats[0].site.desk.post(f"/calls/{call_id}/hang-up")
+    for seat in seats:
+        seat.number = seat.number.replace("+3630", "+3670")
+        expect(seat.page.locator("#front-call.connected h1.caller")).to_have_text(seat.number)
+        expect(seat.page.locator(".call-item")).to_have_count(1)
+        expect(seat.page.locator("#payment-dialog")).to_be_hidden()
+    # Closing order: the last callers who dialled are those that are left.
+    callers = seats[0].site.callers[-len(seats) :]
+    for seat, caller in zip(seats, callers, strict=True):
+        seat.caller = caller
+
+
+def _a_click_that_a_redraw_comes_into(seats: Sequence[Seat]) -> None:
+    """The mouse goes down on a button, the parts come anew, the mouse goes up: that was a click."""
+    for seat in seats:
+        with _redrawn_under_a_press(seat.page.locator("#start-payment"), seat, SECOND_CALL):
+            pass
+        expect(seat.page.locator("#payment-dialog")).to_be_visible()
+        expect(seat.page.locator("h1.caller")).to_have_text(SECOND_CALL)  # not longer than the press
+        seat.page.keyboard.press("Escape")
+
+
+@contextmanager
+def _redrawn_under_a_press(place: Locator, seat: Seat, name: str) -> Iterator[None]:
+    """The mouse is down on a place of the board while the panel renders that the seat's caller has this name."""
+    page, box = place.page, place.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    with page.expect_response("**/fragments/board*") as redrawn:
+        answer = seat.site.desk.http.put(f"/calls/{seat.call_id()}/customer", json={"name": name, "note": ""})
+        assert answer.is_success
+    redrawn.value.finished()
+    page.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+    yield
+    page.mouse.up()
+
+
+def _the_same_card_again(seats: Sequence[Seat]) -> None:
+    """A card that was charged this amount a moment ago is charged only on a second word."""
+    start(seats)
+    key_card(seats, GOOD)
+    for seat in seats:
+        seat.page.wait_for_selector("#charge")
+        seat.page.keyboard.press("F2")
+        dialog = seat.page.locator("#duplicate-dialog[open]")
+        expect(dialog.locator("h2")).to_have_text(say(seat.language, "Charge once more?"))
+        seat.page.keyboard.press("Enter")  # back
+        seat.shows("ready")
+        assert seat.payment()["attempts"] == []
+        seat.page.keyboard.press("F2")
+        dialog.locator("[value=yes]").click()
+    for seat in seats:
+        seat.shows("settled")
+        assert [attempt["state"] for attempt in seat.payment()["attempts"]] == ["approved"]
+
+
+def test_the_panel_restarts_under_a_capture_and_who_was_locked_meanwhile_is_led_out(
+    site: Site, seats: list[Seat]
+) -> None:
+    auditors = {language: site.board("auditor", language) for language in LANGUAGES}
+    come_in(seats)
+    start(seats)
+    key(seats, NUMBER, f"{GOOD}#")
+    for seat in seats:
+        seat.page.wait_for_selector(f"{EXPIRY}.collecting")
+        site.change(f"auditor-{seat.language}", locked=True)
+    site.desk.kill(site.desk.process("panel"))
+    for seat in seats:
+        seat.key("12")  # the panel is away; the line is masked and the cell takes it
+        seat.page.wait_for_selector("#stale:not([hidden])")
+    site.desk.reconnect()
+    for seat in seats:
+        seat.page.wait_for_selector("#connection[data-state=live]")
+        expect(seat.page.locator("#stale")).to_be_hidden()
+        expect(seat.page.locator(f"{NUMBER}.stored field-dots")).to_have_attribute("aria-label", "•••• 4242")
+        expect(seat.page.locator(".line.is-masked")).to_be_visible()
+        expect(seat.page.locator(f"{EXPIRY}.collecting field-dots i.on")).to_have_count(2)
+        seat.key("30")
+    key(seats, CODE, "123")
+    charge(seats, "settled")
+    for seat in seats:
+        assert [attempt["state"] for attempt in seat.payment()["attempts"]] == ["approved"]
+        auditor = auditors[seat.language]
+        auditor.wait_for_url("**/sign-in**")
+        expect(auditor.locator("button.primary")).to_have_text(say(seat.language, "Sign in"))
+        site.change(f"auditor-{seat.language}", locked=False)
+        sign_in(auditor, f"auditor-{seat.language}")
+
+
+def test_no_key_in_time_is_said_and_the_callers_language_is_not_asked_for_where_it_is_the_sites(
+    desk: Desk,
+) -> None:
+    """On the panel alone: the site's callers have two minutes, and may choose."""
+    page, cell = desk.sign_in(), desk.world.cell
+    call_id = desk.server.do(cell.call_in())
     page.wait_for_selector("#start-payment")
     page.keyboard.press("F2")
     page.wait_for_selector("#payment-dialog[open]")
-    page.keyboard.type(amount)
+    expect(page.locator("#payment-dialog [name=caller_language]")).to_have_count(0)
+    page.keyboard.type("19.99")
     page.keyboard.press("Enter")
     page.wait_for_selector(STATE.format("capturing"))
-
-
-def _dots(page: Page, field: str) -> int:
-    return page.locator(f"#field-{field} field-dots i.on").count()
-
-
-@pytest.mark.parametrize("language", list(LANGUAGES))
-def test_what_is_wrong_is_said_in_words(desk: Desk, language: str) -> None:
-    page, cell = desk.sign_in(language=language), desk.world.cell
-    call_id = desk.server.do(cell.call_in())
-    _start(page)
-    wrong = page.locator(".field-error")
-    texts = {
-        "invalid-card-type": "This kind of card is not accepted. Ask for another card.",
-        "input-timeout": "No key came in time. Ask the caller to start this field again.",
-    }
-    for error, text in texts.items():
-        desk.server.do(cell.fail(call_id, error))
-        expect(wrong).to_contain_text(say(language, text))
-    desk.server.do(cell.key(call_id, WRONG_CODE))
-    desk.server.do(cell.fail(call_id, "invalid-date"))
-    over = say(language, "The date is not right or is over. Ask for month and year, four digits.")
-    expect(wrong).to_contain_text(over)
-    desk.server.do(cell.key(call_id, "1230", "999"))
-    page.click("#charge")
-    page.wait_for_selector(STATE.format("declined"))
-    page.click("#step-key_code_again")
-    page.wait_for_selector("#field-security-code.collecting")
-    assert _dots(page, "expiration-date") == 4, "the other fields are kept"
-
-
-def test_a_new_call_comes_to_the_front_but_not_over_a_payment(desk: Desk) -> None:
-    page, cell = desk.sign_in(), desk.world.cell
-    first = desk.server.do(cell.call_in(caller="+361"))
-    expect(page.locator("h1.caller")).to_have_text("+361")
-    _start(page)
-    second = desk.server.do(cell.call_in(caller="+362"))
-    expect(page.locator(".call-item")).to_have_count(2)
-    expect(page.locator("h1.caller")).to_have_text("+361")
-    desk.server.do(cell.end(first, EndReason.CALLER_HUNG_UP))
-    expect(page.locator("h1.caller")).to_have_text("+362")
-    assert second in page.locator("[data-front]").get_attribute("data-front")  # type: ignore[operator]
-
-
-def test_the_same_card_again_is_asked_about_and_can_be_refunded(desk: Desk) -> None:
-    page, cell = desk.sign_in(), desk.world.cell
-    for turn in range(2):
-        call_id = desk.server.do(cell.call_in(caller="+361"))
-        _start(page)
-        desk.server.do(cell.key(call_id, APPROVED, "1230", "123"))
-        page.wait_for_selector("#charge")
-        page.keyboard.press("F2")
-        if turn == 1:
-            page.wait_for_selector("#duplicate-dialog[open]")
-            page.click("#duplicate-dialog [value=yes]")
-        page.wait_for_selector(STATE.format("settled"))
-        if turn == 0:
-            desk.server.do(cell.end(call_id))
-    page.click("#refund")
-    page.fill("#refund-dialog [name=amount]", "5")
-    page.click("#refund-dialog .danger-solid")
-    page.wait_for_selector(STATE.format("partly_refunded"))
-    expect(page.locator(".result")).to_contain_text("€5.00")
-
-
-def test_the_panel_restarts_under_a_capture_and_the_page_comes_back(desk: Desk) -> None:
-    page = desk.sign_in()
-    call_id = desk.server.do(desk.world.cell.call_in())
-    _start(page)
-    desk.server.do(desk.world.cell.key(call_id, APPROVED))
-    desk.server.restart(down_s=1.0)
-    cell = desk.server.world.cell
-    page.wait_for_selector("#connection[data-state=live]", timeout=15_000)
-    expect(page.locator("#field-payment-card-number.stored")).to_be_visible()
-    desk.server.do(cell.press(call_id, 2))
-    expect(page.locator("#field-expiration-date field-dots i.on")).to_have_count(2)
-    desk.server.do(cell.key(call_id, "1230", "123"))
-    page.wait_for_selector("#charge")
-
-
-def test_a_lost_connection_is_shown_and_the_true_state_comes_back(desk: Desk) -> None:
-    page, cell = desk.sign_in(), desk.world.cell
-    call_id = desk.server.do(cell.call_in())
-    _start(page)
-    page.context.set_offline(True)
-    desk.server.do(_cut_streams(desk))
-    page.wait_for_selector("#connection[data-state=stale]", timeout=15_000)
-    expect(page.locator("#stale")).to_be_visible()
-    desk.server.do(cell.key(call_id, APPROVED, "1230", "123"))
-    page.context.set_offline(False)
-    page.wait_for_selector("#charge", timeout=15_000)
-    expect(page.locator("#stale")).not_to_be_visible()
-    page.click("#charge")
-    page.wait_for_selector(STATE.format("settled"))
-    assert len(desk.world.vault.authorizations) == 1
-
-
-async def _cut_streams(desk: Desk) -> None:
-    """What a broken network does to connections that are open already."""
-    stream = desk.server.world.app.state.context.stream
-    for queue in tuple(stream._followers):
-        stream._cut(queue)
-
-
-def test_an_auditor_watches_and_has_no_buttons(desk: Desk) -> None:
-    operator = desk.sign_in("anna", Role.OPERATOR)
-    auditor = desk.sign_in("lex", Role.AUDITOR)
-    call_id = desk.server.do(desk.world.cell.call_in())
-    _start(operator)
-    auditor.wait_for_selector(STATE.format("capturing"))
-    desk.server.do(desk.world.cell.press(call_id, 3))
-    expect(auditor.locator("#field-payment-card-number field-dots i.on")).to_have_count(3)
-    assert auditor.locator("#payment button, #start-payment, #hang-up").count() == 0
-
-
-def test_an_operator_does_not_get_anothers_call_in_front(desk: Desk) -> None:
-    desk.world.add("owner", agent_uri="sip:owner@pbx.example")
-    page = desk.sign_in("anna", Role.OPERATOR)
-    desk.server.do(desk.world.cell.call_in(caller="+3600", agent_uri="sip:owner@pbx.example"))
-    desk.server.do(desk.world.cell.call_in(caller="+3611"))
-    expect(page.locator("h1.caller")).to_have_text(re.compile(r"\+3611"))
-    expect(page.locator(".call-item")).to_have_count(1)
-
-
-def test_the_caller_s_language_is_chosen_where_the_site_wants_that(
-    tmp_path: Path, chromium: Browser, desk: Desk
-) -> None:
-    page = desk.sign_in()
-    desk.server.do(desk.world.cell.call_in())
-    page.wait_for_selector("#start-payment")
-    expect(page.locator("#payment-dialog [name=caller_language]")).to_have_count(0)
-    with PanelServer(tmp_path / "languages", PanelSettings(caller_languages=True)) as server:
-        other = Desk(server, chromium)
-        page = other.sign_in()
-        call_id = server.do(other.world.cell.call_in())
-        page.wait_for_selector("#start-payment")
-        page.keyboard.press("F2")
-        page.wait_for_selector("#payment-dialog[open]")
-        page.keyboard.type("19.99")
-        page.select_option("#payment-dialog [name=caller_language]", "uk")
-        page.click("#payment-dialog .primary")
-        page.wait_for_selector(STATE.format("capturing"))
-        capture = other.world.cell.calls[call_id].capture
-        assert capture is not None
-        assert capture.rules.language == "uk"
-        other.close()
+    desk.server.do(cell.fail(call_id, "input-timeout"))
+    text = "No key came in time. Ask the caller to start this field again."
+    expect(page.locator(".field-error")).to_contain_text(text)

@@ -1,57 +1,100 @@
-"""The operator's phone on the screen: a link code that brings the call to the front, and a call that is dialled."""
+"""The operator's phone on the screen: calls that are dialled, paid in, handed on in the PBX; customers who are busy.
+
+On the real stack: each operator's phone is a socket of SIP of its own, the carrier and its customers are sipp.
+"""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from playwright.sync_api import expect
-from sqlalchemy import select
 
-from paycall.control import messages as m
-from paycall.domain.call import EndReason
-from paycall.panel.roles import Role
-from paycall.store.database import writing
-from paycall.store.tables import OperatorRow
-from tests.browser.conftest import Desk
-
-QUEUE = "sip:queue@pbx.example"
+from tests.browser.seats import CODE, EXPIRY, NUMBER, Seat, Site, charge, start
+from tests.browser.stage import GOOD, say
+from tests.phones import sipp
+from tests.phones.lines import OperatorsPhone
+from tests.phones.plain_agent import PlainAgent
+from tests.phones.rtp import RtpPort, free_port
 
 
-def test_a_link_code_stays_on_the_screen_until_the_call_is_there(desk: Desk) -> None:
-    page = desk.sign_in(name="ben", role=Role.OPERATOR)
-    page.click("#link-code")
-    expect(page.locator("#link-code-shown")).to_have_text(re.compile(r"^\d{4}$"))
-    assert page.locator("#link-code-shown").inner_text() in desk.world.cell.link_codes.values()
-    call_id = desk.server.do(desk.world.cell.call_in(caller="+36301112233", agent_uri=QUEUE))
-    expect(
-        page.locator("#front-call")
-    ).to_be_visible()  # free as yet: the code has to outlive the board's change
-    expect(page.locator("#link-code-shown")).to_be_visible()
-    [link_id] = desk.world.cell.link_codes
-    desk.server.do(desk.world.cell.say(m.LinkCodeKeyed(call_id=call_id, link_id=link_id)))
-    expect(page.locator("#link-code-shown")).to_be_hidden()
-    expect(page.locator(f'#front-call[data-front="{call_id}"]')).to_be_visible()
-    # handed on inside the PBX: the screen says to which phone
-    desk.server.do(desk.world.cell.say(m.CallTransferred(call_id=call_id, agent_uri="sip:305@pbx.example")))
-    expect(page.locator("#front-phone")).to_contain_text("305@pbx.example")
-    assert desk.complaints == []
+@contextmanager
+def _phones(seats: Sequence[Seat]) -> Iterator[dict[str, PlainAgent]]:
+    """A phone that answers for each operator, in the accounts; by the operator's name."""
+    rtp, phones = RtpPort(), {}
+    try:
+        for seat in seats:
+            port = free_port()
+            phones[seat.name] = PlainAgent(port, sipp.sdp(rtp.port))
+            seat.site.change(seat.name, agent_uri=f"sip:{seat.name}@127.0.0.1:{port}")
+        yield phones
+    finally:
+        for seat in seats:
+            seat.site.change(seat.name, agent_uri="")
+        seats[0].site.hang_up()
+        for phone in phones.values():
+            phone.close()
+        rtp.close()
 
 
-def test_a_call_is_dialled_and_what_becomes_of_it_is_shown(desk: Desk) -> None:
-    page = desk.sign_in(name="ben", role=Role.OPERATOR)
-    page.click("#dial")
-    page.fill("#dial-dialog input[name=to]", "+36 30 111 2233")
-    page.click("#dial-dialog .primary")
-    expect(page.locator("#dial-dialog [data-error]")).to_have_text(
-        "Your account has no phone. An administrator can enter one."
-    )
-    with writing(desk.world.database) as session:
-        ben = session.scalars(select(OperatorRow).where(OperatorRow.name == "ben")).one()
-        ben.agent_uri = "sip:ben@pbx.example"
-    page.click("#dial-dialog .primary")
-    expect(page.locator("#front-call")).to_contain_text("+36301112233")
-    expect(page.locator("#front-call")).to_contain_text("You call")
-    [call_id] = desk.world.cell.calls
-    desk.server.do(desk.world.cell.end(call_id, EndReason.BUSY))
-    expect(page.locator("#front-call")).to_contain_text("Busy")
-    assert desk.complaints == []
+def test_a_call_is_dialled_and_paid_in_and_handed_on_and_a_busy_customer_is_said(
+    site: Site, seats: list[Seat], carrier_port: int
+) -> None:
+    for seat in seats:
+        seat.page.click("#dial")
+        seat.page.fill("#dial-dialog [name=to]", f"{seat.number[:3]} {seat.number[3:5]} {seat.number[5:]}")
+        seat.page.click("#dial-dialog .primary")
+        without = say(seat.language, "Your account has no phone. An administrator can enter one.")
+        expect(seat.page.locator("#dial-dialog [data-error]")).to_have_text(without)
+    with _phones(seats) as phones:
+        customers = OperatorsPhone(carrier_port)
+        try:
+            _customers_answer(seats, customers)
+            _handed_on(seats, phones, f"sip:305@127.0.0.1:{site.desk.stack.agent_port}")
+            site.hang_up()
+        finally:
+            customers.close()
+        _customers_are_busy(seats, carrier_port)
+
+
+def _handed_on(seats: Sequence[Seat], phones: dict[str, PlainAgent], uri: str) -> None:
+    """The operator's phone gives the call to another one: the screen says which, and the call is still theirs."""
+    for seat in seats:
+        assert phones[seat.name].refer(f"<{uri}>") == 202
+    for seat in seats:
+        where = say(seat.language, "On the phone %(where)s", where=uri)
+        expect(seat.page.locator("#front-phone")).to_have_text(where)
+        expect(seat.page.locator("h1.caller")).to_have_text(seat.number)
+
+
+def _customers_answer(seats: Sequence[Seat], customers: OperatorsPhone) -> None:
+    """The own phone rings, then the customer's; the card is keyed there."""
+    for seat in seats:
+        seat.page.click("#dial-dialog .primary")
+        front = seat.page.locator("#front-call.connected")
+        expect(front.locator("h1.caller")).to_have_text(seat.number)
+        expect(front.locator(".tag")).to_have_text(say(seat.language, "You call"))
+        assert seat.site.desk.get(f"/calls/{seat.call_id()}")["direction"] == "outbound"
+    start(seats)
+    for place, keys in ((NUMBER, f"{GOOD}#"), (EXPIRY, "1230"), (CODE, "123")):
+        for count, seat in enumerate(seats, 1):
+            seat.page.wait_for_selector(f"{place}.collecting")
+            customers.key(keys, customers.answered(count))
+    charge(seats, "settled")
+    for seat in seats:
+        assert seat.payment()["card"]["last4"] == GOOD[-4:]
+
+
+def _customers_are_busy(seats: Sequence[Seat], carrier_port: int) -> None:
+    busy = sipp.Sipp(sipp.refusing("486 Busy Here"), carrier_port, calls=50)
+    try:
+        for seat in seats:
+            seat.page.click("#dial")
+            seat.page.fill("#dial-dialog [name=to]", seat.number)
+            seat.page.press("#dial-dialog [name=to]", "Enter")
+        for seat in seats:
+            expect(seat.page.locator("#front-call.ended .call-sub")).to_contain_text(
+                say(seat.language, "Busy")
+            )
+    finally:
+        busy.close()

@@ -1,52 +1,30 @@
-"""What an operator sees and can do while nobody knows what became of a charge; and the limit before it is met."""
+"""What an operator sees and can do while nobody knows what became of a charge; and the limit before it is met.
+
+On the real stack: the acquirer's simulator is stopped, and goes on later.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+import re
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
-from paycall.domain.authorization import Outcome, Search
-from paycall.panel.roles import Role
-from paycall.settings import PanelSettings
-from tests.browser.conftest import Desk
-from tests.fakes.panel_server import PanelServer
-from tests.fakes.panel_world import NO_ANSWER, card_ready, until
+from tests.browser.seats import VIEWPORT, Seat, Site, charge, come_in, key_card, start
+from tests.browser.stage import GOOD, STATE, say, say_many, shown_money
+from tests.phones.site import until
 
-LIMITS = {"settle_limits_minor": {"supervisor": 50000}, "refund_limits_minor": {"supervisor": 1000}}
-
-
-@pytest.fixture
-def at(tmp_path: Path, chromium: Browser, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    """A desk at a panel whose vault tells of its search."""
-    monkeypatch.setattr(
-        "paycall.panel.live.ENQUIRY_EVERY_S", 600.0
-    )  # not over before a slow machine has looked
-    with PanelServer(tmp_path, PanelSettings(**LIMITS)) as server:
-        server.world.vault.search = Search(3, False, False, next_in_s=22.0, people_in_s=3400.0)
-        desk = Desk(server, chromium)
-        yield desk
-        desk.close()
-        assert desk.complaints == []
-
-
-def _unknown(desk: Desk) -> tuple[Page, str, str]:
-    """Somebody's page with a payment in front that got no answer; the payment and its attempt."""
-    page = desk.sign_in(role=Role.SUPERVISOR)
-
-    async def charged() -> tuple[str, str]:
-        client = await desk.world.signed_in("anna")
-        _, payment = await card_ready(desk.world, client, NO_ANSWER)
-        await client.post(f"/api/v1/payments/{payment['id']}/authorize")
-        unknown = await until(client, payment["id"], "unknown")
-        return str(payment["id"]), str(unknown["attempts"][0]["id"])
-
-    payment_id, attempt_id = desk.server.do(charged())
-    page.wait_for_selector("#enquire")
-    return page, payment_id, attempt_id
+LIMIT = "Your limit for one payment: %(amount)s"
+# The page looks again every five seconds; here every second, and counts how often.
+_HURRY = """
+const every = window.setInterval;
+window.looked = 0;
+window.setInterval = (look, ms) =>
+  ms === 5000 ? every(() => { window.looked += 1; look(); }, 1000) : every(look, ms);
+"""
 
 
 def _assert_sound(page: Page) -> None:
@@ -56,73 +34,149 @@ def _assert_sound(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_ask_now_stop_waiting_and_be_warned_by_keyboard_alone(at: Desk) -> None:
-    page, _, attempt_id = _unknown(at)
-    expect(page.locator("#search")).to_contain_text("the acquirer simulator")
-    expect(page.locator("#search")).to_contain_text("A supervisor is asked in")
-    assert page.evaluate("document.documentElement.scrollHeight <= innerHeight"), "1366×768 without scrolling"
-    _assert_sound(page)
-    page.keyboard.press("F2")
-    expect(page.locator("#search")).to_contain_text("was asked again and has no answer yet")
-    expect(page.locator("#enquire")).to_be_disabled()
-    assert at.world.vault.enquiries == [attempt_id] and len(at.world.vault.authorizations) == 1
-    page.keyboard.press("F4")
-    page.wait_for_selector("#set-aside-dialog[open]")
-    _assert_sound(page)
-    page.keyboard.press("Tab")  # the focus is on the way back
-    page.keyboard.press("Enter")
-    expect(page.locator(".line.is-open")).to_be_visible()
-    expect(page.locator(".result h2")).to_contain_text("Set aside")
-    expect(page.locator("#waiting")).to_have_text("1 payment waits for somebody")
-    page.set_viewport_size({"width": 400, "height": 820})
-    page.emulate_media(color_scheme="dark")
-    _assert_sound(page)
-
-    page.keyboard.press("F2")
-    page.keyboard.type("19.99")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("#unknown-dialog[open]")
-    _assert_sound(page)
-    page.keyboard.press("Enter")  # back: nothing was started
-    expect(page.locator("#payment-dialog")).to_be_visible()
-    assert page.locator("#payment").get_attribute("data-state") == "unknown"
-    page.locator("#payment-dialog [name=amount]").press("Enter")
-    page.wait_for_selector("#unknown-dialog[open]")
-    page.click("#unknown-dialog [value=yes]")
-    page.wait_for_selector("#payment[data-state=capturing]")
-    expect(page.locator("#payment-dialog")).to_be_hidden()
+@contextmanager
+def _silent_acquirer(site: Site) -> Iterator[None]:
+    acquirer = site.desk.process("sandbox")
+    acquirer.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        acquirer.send_signal(signal.SIGCONT)
 
 
-def test_a_late_approval_is_kept_within_the_limit(at: Desk) -> None:
-    page, payment_id, attempt_id = _unknown(at)
-    page.click("#set-aside")
-    page.click("#set-aside-dialog [value=yes]")
-    page.wait_for_selector("#start-payment")
-    at.world.vault.resolve(attempt_id, Outcome.APPROVED)
-    expect(page.locator(".result")).to_contain_text("The answer came after you had stopped waiting")
+def test_ask_now_stop_waiting_be_warned_and_keep_what_comes_late_by_keyboard_alone(
+    site: Site, seats: list[Seat]
+) -> None:
+    boss = site.board("supervisor", "en").context.new_page()
+    boss.add_init_script(_HURRY)
+    come_in(seats)
+    start(seats)
+    key_card(seats, GOOD)
+    with _silent_acquirer(site):
+        charge(seats, "unknown")
+        late = [seat.payment_id() for seat in seats]
+        _open_question(boss, f"{site.desk.stack.panel_url}/payments/{late[0]}")
+        _asked_now(seats)
+        _set_aside(seats)
+        _is_swept(boss)
+        _warned_of(seats)
+        # Two take the other payment after all, and think better of it; two wait.
+        for seat in seats[:2]:
+            seat.page.locator("#payment-dialog [name=amount]").press("Enter")
+            seat.page.click("#unknown-dialog[open] [value=yes]")
+            seat.shows("capturing")
+            expect(seat.page.locator("#payment-dialog")).to_be_hidden()
+            seat.page.keyboard.press("F4")
+            seat.page.click("#cancel-dialog[open] [value=yes]")
+            seat.shows("cancelled")
+        for seat in seats[2:]:
+            seat.page.keyboard.press("Escape")
+    boss.close()
+    for payment_id in late:
+        site.desk.http.post(f"/payments/{payment_id}/enquire")  # or the vault asks before it
+        site.desk.payment(payment_id, "approved")
+    for seat, payment_id in zip(seats, late, strict=True):
+        _kept(seat, payment_id)
+
+
+def _open_question(boss: Page, url: str) -> None:
+    """A page that looks again does not sweep a question away, and looks again when it is answered."""
+    boss.goto(url)
+    boss.click("#set-aside")
+    boss.wait_for_selector("#set-aside-dialog[open]")
+    until(lambda: boss.evaluate("looked") >= 2, what="second look")
+    assert boss.locator("#set-aside-dialog[open]").count() == 1
+    with boss.expect_navigation():
+        boss.keyboard.press("Escape")
+
+
+def _is_swept(boss: Page) -> None:
+    """What the operator did is there by itself."""
+    expect(boss.locator(".result h2")).to_have_text(
+        say("en", "Set aside: the answer is still being looked for")
+    )
+
+
+def _asked_now(seats: Sequence[Seat]) -> None:
+    for seat in seats:
+        search = seat.page.locator("#search")
+        expect(search).to_contain_text(say(seat.language, "the acquirer simulator"))
+        expect(search).to_contain_text(say(seat.language, "A supervisor is asked in"))
+        height = "document.documentElement.scrollHeight <= innerHeight"
+        assert seat.page.evaluate(height), "1366×768 without scrolling"
+    _assert_sound(seats[0].page)
+    for seat in seats:
+        seat.page.wait_for_selector("#enquire:enabled")
+        seat.page.keyboard.press("F2")
+        words = (
+            "The acquirer is being asked at this moment.",
+            "The acquirer was asked again and has no answer yet.",
+        )
+        asked = re.compile("|".join(re.escape(say(seat.language, text)) for text in words))
+        expect(seat.page.locator(".steps:has(#enquire:disabled)")).to_be_visible()
+        expect(seat.page.locator("#search")).to_contain_text(asked)
+    for seat in seats:
+        assert len(seat.payment()["attempts"]) == 1
+
+
+def _set_aside(seats: Sequence[Seat]) -> None:
+    for seat in seats:
+        seat.page.keyboard.press("F4")
+        seat.page.wait_for_selector("#set-aside-dialog[open]")
+        if seat is seats[1]:
+            _assert_sound(seat.page)
+        seat.page.keyboard.press("Tab")  # the focus is on the way back
+        seat.page.keyboard.press("Enter")
+    for seat in seats:
+        expect(seat.page.locator(".line.is-open")).to_be_visible()
+        words = say(seat.language, "Set aside: the answer is still being looked for")
+        expect(seat.page.locator(".result h2")).to_have_text(words)
+        waits = "%(num)s payment waits for somebody", "%(num)s payments wait for somebody"
+        expect(seat.page.locator("#waiting")).to_have_text(say_many(seat.language, *waits, 1))
+        seat.page.set_viewport_size({"width": 400, "height": 820})
+        assert seat.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        if seat is seats[2]:
+            seat.page.emulate_media(color_scheme="dark")
+            _assert_sound(seat.page)
+            seat.page.emulate_media(color_scheme="null")
+        seat.page.set_viewport_size(VIEWPORT)  # type: ignore[arg-type]
+
+
+def _warned_of(seats: Sequence[Seat]) -> None:
+    """The same amount of the same caller's once more: asked about before anything begins."""
+    for seat in seats:
+        seat.page.keyboard.press("F2")
+        seat.page.wait_for_selector("#payment-dialog[open]")
+        seat.page.keyboard.type(seat.typed(seat.amount_minor))
+        seat.page.keyboard.press("Enter")
+        seat.page.wait_for_selector("#unknown-dialog[open]")
+        if seat is seats[3]:
+            _assert_sound(seat.page)
+        seat.page.keyboard.press("Enter")  # back: nothing was started
+        expect(seat.page.locator("#unknown-dialog")).to_be_hidden()
+        expect(seat.page.locator("#payment-dialog")).to_be_visible()
+        assert seat.page.locator("#payment").get_attribute("data-state") == "unknown"
+
+
+def _kept(seat: Seat, payment_id: str) -> None:
+    """A late approval is kept within the limit, and can be given back within the other one."""
+    page, url = seat.page, f"{seat.site.desk.stack.panel_url}/payments/{payment_id}"
+    if seat.payment_id() != payment_id:
+        page.goto(url)
+    came = "The answer came after you had stopped waiting. Keep the payment, or it is voided by itself in"
+    expect(page.locator(".result")).to_contain_text(say(seat.language, came))
     expect(page.locator("#start-payment")).to_have_count(0)
     page.keyboard.press("F2")
-    expect(page.locator("#settle-dialog [data-limit]")).to_have_text("Your limit for one payment: €500.00")
+    limit = say(seat.language, LIMIT, amount=shown_money(5000_00, seat.language))
+    expect(page.locator("#settle-dialog [data-limit]")).to_have_text(limit)
     page.keyboard.press("Enter")
-    page.wait_for_selector("#payment[data-state=settled]")
-    page.goto(f"{at.server.url}/payments/{payment_id}")
-    page.click("#refund")
-    expect(page.locator("#refund-dialog [data-limit]")).to_have_text("Your limit for one payment: €10.00")
-    expect(page.locator("#refund-dialog [name=amount]")).to_have_value("10.00")
-
-
-def test_an_open_question_is_not_swept_away_by_the_page_that_looks_again(at: Desk) -> None:
-    page, payment_id, _ = _unknown(at)
-    page.clock.install()
-    page.goto(f"{at.server.url}/payments/{payment_id}")
-    page.click("#set-aside")
-    page.wait_for_selector("#set-aside-dialog[open]")
-    page.clock.run_for(11_000)  # twice the time after which it looks again
-    assert page.locator("#set-aside-dialog[open]").count() == 1
-    page.keyboard.press("Escape")
-    with page.expect_navigation():
-        page.clock.run_for(6_000)
-    page.click("#set-aside")
-    page.click("#set-aside-dialog [value=yes]")
-    page.clock.run_for(1_000)
-    expect(page.locator(".result h2")).to_contain_text("Set aside")
+    page.wait_for_selector(STATE.format("settled"))
+    assert [attempt["state"] for attempt in seat.site.desk.get(f"/payments/{payment_id}")["attempts"]] == [
+        "approved"
+    ]
+    boss = seat.site.board("supervisor", seat.language)
+    boss.goto(url)
+    boss.click("#refund")
+    limit = say(seat.language, LIMIT, amount=shown_money(10_00, seat.language))
+    expect(boss.locator("#refund-dialog [data-limit]")).to_have_text(limit)
+    expect(boss.locator("#refund-dialog [name=amount]")).to_have_value("10.00")

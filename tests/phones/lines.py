@@ -6,6 +6,8 @@ goes as RFC 4733 events: a busy machine tears tones, and what is heard is not th
 
 from __future__ import annotations
 
+import numpy as np
+
 from tests.phones import sipp
 from tests.phones.rtp import RtpPort, Stream, free_port
 
@@ -56,6 +58,10 @@ class Caller:
         self._rtp.wait()
         to = ("127.0.0.1", self._sipp.peer_rtp())
         self._rtp.play(_events(self._sipp, keys), to, wait=False)
+
+    def heard(self) -> np.ndarray:
+        """All that the caller has heard so far, 8 kHz."""
+        return self._rtp.heard().pcm
 
     def close(self) -> None:
         """The phone is gone, without a word to anybody if it is in a call."""
