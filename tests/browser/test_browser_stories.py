@@ -1,26 +1,26 @@
 """The operator's day in a browser, on the real stack: calls by SIP and RTP, keys, the acquirer's simulator.
 
 Which test tells which story of the panel. S: the whole stack with scripted calls, four operators side by side, one in
-each language. P4: the real panel with small cells and vault, in four languages; P: in one.
+each language. P: the real panel alone with a small cell and vault, for what would take minutes to wait for.
 
 ===========================================================  ==========================================  ====
 the call in front: number, name, past, what is remembered    stories: from_the_screen_pop                S
 one key starts; no amount, a card number in words            steps: what_is_no_amount                    S
-a second call, another's call, the caller's language         payment: a_new_call, an_operator, caller_s  P
+a second call, another's call, the caller's language         payment: a_second_call                      S
 dots, brand, last four, what is wrong, seconds, minutes      stories: from_the_screen_pop                S
-what else can be wrong with a field                          payment: what_is_wrong                      P4
+what else can be wrong with a field (no key in time: P)      payment: a_second_call, no_key_in_time      S, P
 a field again, one dropped, all; the line opened, masked     steps: fields_are_taken_again               S
 approved; the code again; another card                       stories: from_the_screen_pop                S
 declined: expiry, number, other card, the bank, stop         steps: after_a_decline                      S
-unknown, live; asked now, set aside, warned of               stories: an_acquirer; unknown               S, P
-same card and amount; a kept card charged and forgotten      steps: a_kept_card                          S
+unknown, live; asked now, set aside, warned of, kept late    stories: an_acquirer; unknown               S
+same card and amount; a kept card charged and forgotten      payment: a_second_call; steps: a_kept_card  S
 settle, void, refund: amounts, second word, roles, limits    money                                       S
 history: search, filter, time line, CSV; sums and charts     stories: from_the_screen_pop; money         S
-a supervisor watches; an auditor has no buttons              stories: from_the_screen_pop; payment       S, P
+a supervisor watches; an auditor has no buttons              stories: from_the_screen_pop; payment       S
 the connection is lost, for half a minute or in a charge     stories: from_the_screen_pop, a_wire        S
-the panel restarts; the session ends elsewhere               payment, pages                              P
+the panel restarts; the session ends elsewhere               payment: the_panel_restarts                 S
 recording paused; ``*9`` and a link code; a test call        calls                                       S
-a call dialled, handed on in the PBX                         phone                                       P
+a call dialled, paid in, handed on in the PBX; busy          phone                                       S
 people: invitation, password, roles, lock                    people                                      S
 passkey, one-time codes, lock-out, idle, OpenID Connect      sign_in; oidc with a foreign provider       S
 ``/embed`` in a CRM's frame; API keys, webhooks              people                                      S
