@@ -180,7 +180,15 @@ def seats(site: Site) -> Iterator[list[Seat]]:
 
 
 @pytest.fixture
-def newcomers(site: Site) -> Iterator[list[Seat]]:
-    """Four operators whose accounts are new, one in each language; nobody has signed in yet."""
-    with four_seats(site, Site.newcomers) as four:
+def visitors(site: Site) -> Iterator[list[Seat]]:
+    """Four people without an account, one in each language, in browsers of their own."""
+    with four_seats(site, Site.visitors) as four:
         yield four
+
+
+@pytest.fixture
+def newcomers(visitors: list[Seat]) -> list[Seat]:
+    """Four new operators on the board, which they call by a name: browsers know passkeys for names only."""
+    for seat in visitors:
+        seat.site.join(seat.page, seat.name, seat.language, host="localhost")
+    return visitors

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect
 
+from paycall.demo.stack import HOST
 from paycall.domain.fields import Field
 from paycall.panel.languages import LANGUAGES
 from tests.browser.stage import STATE, shown_money
@@ -116,8 +116,9 @@ class Site:
         """The board of the person with this role and language, as one sees it who has just come."""
         name = f"{role}-{language}"
         if name not in self._pages:
-            self._add(name, role, language)
-            self._pages[name] = self._signed_in(name, language)
+            self._pages[name] = self.visitor(language)
+            self._visitors.remove(self._pages[name])
+            self.join(self._pages[name], name, language, role)
         page = self._pages[name]
         page.goto(self.desk.stack.panel_url)
         page.wait_for_selector("#connection[data-state=live]")
@@ -141,11 +142,16 @@ class Site:
         self._visitors.append(page)
         return page
 
-    def newcomer(self, language: str, role: str = "operator") -> str:
-        """The name of somebody whose account is new."""
-        name = f"{role}-{language}-{next(self._count)}"
-        self._add(name, role, language)
-        return name
+    def invite(self, name: str, language: str, role: str = "operator") -> str:
+        """An account; gives the link of its invitation."""
+        return str(self.desk.post("/operators", 201, name=name, role=role, language=language)["invitation"])
+
+    def join(self, page: Page, name: str, language: str, role: str = "operator", host: str = HOST) -> None:
+        """Somebody new accepts the invitation, and is on the board, which the browser calls by this host."""
+        page.goto(self.invite(name, language, role).replace(HOST, host))
+        page.fill("[name=password]", PASSWORD)
+        page.press("[name=password]", "Enter")
+        page.wait_for_selector("#connection[data-state=live]")
 
     def change(self, name: str, **what: object) -> None:
         """An administrator changes somebody's account."""
@@ -160,28 +166,14 @@ class Site:
         if not _OURS.match(request.url):
             self.complaints.append(f"asked an outside address: {request.url}")
 
-    def _add(self, name: str, role: str, language: str) -> None:
-        """An account, through its invitation."""
-        account = {"name": name, "role": role, "language": language}
-        link = self.desk.post("/operators", 201, **account)["invitation"]
-        assert httpx.post(link, data={"password": PASSWORD}).status_code == 303
-
-    def _signed_in(self, name: str, language: str) -> Page:
-        page = self.visitor(language)
-        self._visitors.remove(page)
-        page.goto(self.desk.stack.panel_url)
-        sign_in(page, name)
-        return page
-
     def seats(self, role: str = "operator") -> list[Seat]:
         """Somebody in each language, nobody on the phone yet; numbers, amounts and references are new."""
         return [self._seat(name, self.board(role, name), f"{role}-{name}") for name in LANGUAGES]
 
-    def newcomers(self) -> list[Seat]:
-        """The same with new accounts and new browsers: nobody has signed in yet."""
-        return [
-            self._seat(language, self.visitor(language), self.newcomer(language)) for language in LANGUAGES
-        ]
+    def visitors(self) -> list[Seat]:
+        """The same for people without an account, in browsers of their own."""
+        names = {language: f"visitor-{language}-{next(self._count)}" for language in LANGUAGES}
+        return [self._seat(language, self.visitor(language), name) for language, name in names.items()]
 
     def _seat(self, language: str, page: Page, name: str) -> Seat:
         count = next(self._count)

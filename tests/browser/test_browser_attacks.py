@@ -5,9 +5,10 @@ Markup in what others type is tried on every page in ``test_browser_pages``.
 
 from __future__ import annotations
 
+import httpx
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.seats import Seat, Site, come_in, sign_in
+from tests.browser.seats import PASSWORD, Seat, Site, come_in, sign_in
 
 FOREIGN = "http://127.0.0.2/"  # another site than 127.0.0.1
 
@@ -53,10 +54,11 @@ def test_another_site_can_not_frame_the_panel(site: Site, seats: list[Seat]) -> 
         foreign.close()
 
 
-def test_a_session_that_somebody_set_before_is_not_the_one_after(site: Site, newcomers: list[Seat]) -> None:
+def test_a_session_that_somebody_set_before_is_not_the_one_after(site: Site, visitors: list[Seat]) -> None:
     url = site.desk.stack.panel_url
-    for seat in newcomers:
+    for seat in visitors:
         context = seat.page.context
+        httpx.post(site.invite(seat.name, seat.language), data={"password": PASSWORD}, timeout=40)
         context.add_cookies([{"name": "paycall_session", "value": "chosen", "url": url}])
         seat.page.goto(f"{url}/sign-in?next=https://evil.example/")
         sign_in(seat.page, seat.name)

@@ -12,18 +12,17 @@ PASSWORD = "Passw0rd-of-hers"
 
 
 def test_who_is_known_there_comes_in_once_known_here(
-    site: Site, provider: Glewlwyd, newcomers: list[Seat]
+    site: Site, provider: Glewlwyd, visitors: list[Seat]
 ) -> None:
     url = site.desk.stack.panel_url
-    for seat in newcomers:
-        seat.name = f"oidc-{seat.name}"
+    for seat in visitors:
         provider.add_person(seat.name, PASSWORD)
         seat.page.goto(url)
         words = say(seat.language, "Sign in with %(name)s", name="Shop")
         expect(seat.page.locator("#oidc-sign-in")).to_have_text(words)
         seat.page.click("#oidc-sign-in")
         _signs_in_there(seat.page, seat.name)
-    for seat in newcomers:
+    for seat in visitors:
         seat.page.wait_for_url(f"{url}/**")
         nobody = say(seat.language, "There is no account for you here. Ask an administrator.")
         expect(seat.page.get_by_role("alert")).to_have_text(nobody)
@@ -31,7 +30,7 @@ def test_who_is_known_there_comes_in_once_known_here(
         seat.dials()
         seat.page.click("#oidc-sign-in")
         seat.page.get_by_role("button", name="Continue").click()
-    for seat in newcomers:
+    for seat in visitors:
         expect(seat.page.locator("#front-call.connected")).to_contain_text(seat.number)
         expect(seat.page.locator("#connection")).to_have_attribute("data-state", "live")
         session = "fetch('/api/v1/session').then(answer => answer.json())"

@@ -39,18 +39,16 @@ def receivers() -> Iterator[dict[str, Receiver]]:
 
 
 def test_somebody_is_invited_locked_in_the_middle_let_in_again_and_made_a_supervisor(
-    site: Site, newcomers: list[Seat], bosses: dict[str, Page]
+    site: Site, visitors: list[Seat], bosses: dict[str, Page]
 ) -> None:
     url = site.desk.stack.panel_url
-    for seat in newcomers:
-        seat.name = f"oksana-{seat.name}"
+    for seat in visitors:
         _is_invited(seat, bosses[seat.language])
         _comes_for_the_first_time(seat)
-    come_in(newcomers)
-    start(newcomers)
-    for seat in newcomers:
+    come_in(visitors)
+    start(visitors)
+    for seat in visitors:
         seat.key("42")
-    for seat in newcomers:
         expect(seat.page.locator(f"{NUMBER} field-dots i.on")).to_have_count(2)
         row = bosses[seat.language].locator("tbody tr", has_text=seat.name)
         row.locator("button", has_text=say(seat.language, "Lock")).click()
@@ -63,8 +61,8 @@ def test_somebody_is_invited_locked_in_the_middle_let_in_again_and_made_a_superv
         # The line has stayed masked, and nothing that was keyed is lost.
         expect(seat.page.locator(".line.is-masked")).to_be_visible()
         seat.key("42")
-    for seat in newcomers:
         expect(seat.page.locator(f"{NUMBER} field-dots i.on")).to_have_count(4)
+    for seat in visitors:
         row = bosses[seat.language].locator("tbody tr", has_text=seat.name)
         row.locator("select").select_option(label=say(seat.language, "Supervisor"))
         expect(row.locator("option:checked")).to_have_text(say(seat.language, "Supervisor"))
@@ -72,7 +70,7 @@ def test_somebody_is_invited_locked_in_the_middle_let_in_again_and_made_a_superv
         seat.page.goto(f"{url}/sign-in")  # another role is another session
         sign_in(seat.page, seat.name)
         expect(seat.page.locator(".nav a", has_text=say(seat.language, "Reports"))).to_be_visible()
-        expect(seat.page.locator(".call-item")).to_have_count(len(newcomers))
+        expect(seat.page.locator(".call-item")).to_have_count(len(visitors))
 
 
 def _role(site: Site, name: str) -> str:
