@@ -96,12 +96,12 @@ class Tap:
         raise AssertionError("tshark does not see what is sent")
 
     def search(self) -> list[Keys]:
-        """What was sent to each operator's phone since ``forget``."""
+        """What was sent to each operator's phone since ``forget``; those that got nothing are left out."""
         if not self._watched:
             return []
         self._catch_up()
         with self._lock:
-            legs = [leg for cells in self._watched for leg in cells.agents()]
+            legs = [leg for cells in self._watched for leg in cells.agents() if leg.packets or leg.infos]
             found = [leg.keys() for leg in legs]
         assert not (faults := {leg.fault for leg in legs} - {""}), faults
         return found

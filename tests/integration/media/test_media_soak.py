@@ -17,6 +17,7 @@ import psutil
 import dsp
 from paycall.domain.fields import Field
 from paycall.media.status import CellStatus, read_status
+from tests.phones import capture
 from tests.phones.load import LoadPhones, packets_of
 from tests.phones.site import Panel, Site, until
 
@@ -75,6 +76,8 @@ def test_every_call_and_capture_ends_with_a_clear_event() -> None:
             until(lambda: not any(cell.calls for cell in cells_of(site)), what="cells without a call")
             time.sleep(1.0)  # for what they keep a moment longer
             assert len(panel.of_type("node.cell-lost")) == killed  # none ends by itself
+            capture.assert_keys(capture.search())  # of each lap, as all of them are much to keep
+            capture.forget()
             for cell in cells_of(site):
                 memory[cell.pid].append((cell.served, private_mb(cell.pid)))
         assert len(lost(panel, 0)) > 0
