@@ -42,14 +42,15 @@ run: $(VENV)/.runtime ## start everything on this machine: panel, vault, media n
 demo: $(VENV)/.runtime ## a scripted payment from end to end, with a report
 	@$(BIN)/paycall demo
 
-test: install lint ## every test, with real SIP peers, PostgreSQL and a browser
+test: install ## lint and every test, with real SIP peers, PostgreSQL and a browser
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint test-dsp
 	$(PYTEST)/calls -n 4 --dist loadfile --no-loadscope-reorder --durations 25 --ignore tests/integration/dsp \
 		$(LONGEST_FIRST) tests/integration tests/contract tests/property tests/unit
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync test-browser test-dsp
+	@$(MAKE) --no-print-directory test-browser
 
 # Apart from the others: Playwright leaves an event loop in its process.
 test-browser:
-	$(PYTEST)/browser -n 2 --dist loadfile --durations 10 tests/browser
+	$(PYTEST)/browser -n 3 --dist loadfile --durations 10 tests/browser
 
 test-dsp:
 	$(PYTEST)/dsp --durations 10 tests/integration/dsp
