@@ -90,6 +90,20 @@ def test_a_busy_cell_is_passed_over_and_all_busy_is_said() -> None:
                 await cell.wait_for("connected", PATIENCE_S)
             with pytest.raises(StateError, match="busy"):
                 await test_calls.start(new_id("test"))
+            await cells[0].tell("hang_up")  # one runs now: the next asks the second cell first, which is full
+            async with asyncio.timeout(PATIENCE_S):
+                while not await has_room(test_calls):
+                    await asyncio.sleep(0.1)
+
+    asyncio.run(fill())
+
+
+def test_calls_that_start_together_take_one_cell_each() -> None:
+    async def fill() -> None:
+        async with cell_and_calls(2) as (cells, test_calls):
+            await asyncio.gather(*(test_calls.start(new_id("test")) for _ in cells))
+            for cell in cells:
+                await cell.wait_for("connected", PATIENCE_S)
 
     asyncio.run(fill())
 
