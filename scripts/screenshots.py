@@ -138,9 +138,9 @@ def in_every_language(page: Page) -> None:
 
 def main() -> None:
     """Start, look, stop."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    chromium = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     if chromium is None:
-        raise SystemExit("screenshots need chromium (scripts/system-tools.sh installs it)")
+        raise SystemExit("screenshots need Chromium (scripts/system-tools.sh installs it)")
     OUT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         stack = start_stack(Path(folder) / "stack", extra=_SETTINGS)

@@ -26,8 +26,8 @@ expect.set_options(timeout=40_000)
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """The system's browser; nothing is downloaded."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert path is not None, "chromium is not installed (scripts/system-tools.sh installs it)"
+    path = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+    assert path is not None, "Chromium is not installed (scripts/system-tools.sh installs it)"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=path,
