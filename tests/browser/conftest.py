@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from paycall.panel.roles import Role
 from paycall.panel.services import accounts
 from tests.browser.crm import crm
-from tests.browser.seats import VIEWPORT, Seat, Site, four_seats, open_site
+from tests.browser.seats import STILL, Seat, Site, four_seats, open_site
 from tests.fakes.panel_server import PanelServer
 from tests.fakes.panel_world import PASSWORD
 from tests.glewlwyd import Glewlwyd, glewlwyd
@@ -61,7 +61,7 @@ class Desk:
 
     def page(self, **options: object) -> Page:
         """A page of its own browser profile."""
-        context = self._browser.new_context(**{"viewport": VIEWPORT, **options})  # type: ignore[arg-type]
+        context = self._browser.new_context(**{**STILL, **options})  # type: ignore[arg-type]
         self._contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: self.complaints.append(str(error)))

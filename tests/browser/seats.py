@@ -25,6 +25,8 @@ from tests.phones.lines import Caller, OperatorsPhone
 from tests.phones.site import until
 
 VIEWPORT = {"width": 1366, "height": 768}
+# Every frame of an animation is drawn by the processor here, on every page that is open.
+STILL = {"viewport": VIEWPORT, "reduced_motion": "reduce"}
 PASSWORD = "a-good-long-password-1"
 NUMBER, EXPIRY, CODE = (
     f"#field-{name.value}" for name in (Field.CARD_NUMBER, Field.EXPIRY, Field.SECURITY_CODE)
@@ -133,7 +135,7 @@ class Site:
 
     def visitor(self, language: str) -> Page:
         """A page of a new browser, nobody signed in, that asks for this language; it is closed after the test."""
-        context = self.browser.new_context(viewport=VIEWPORT, locale=language)  # type: ignore[arg-type]
+        context = self.browser.new_context(**STILL, locale=language)  # type: ignore[arg-type]
         context.add_init_script(_LISTEN)
         context.on("weberror", lambda error: self.complaints.append(str(error.error)))
         context.on("console", self._check_message)
