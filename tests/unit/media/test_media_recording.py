@@ -115,9 +115,12 @@ def test_a_changed_header_is_found(field: bytes, tmp_path: Path) -> None:
     path = write(tmp_path)
     data = path.read_bytes()
     at = data.index(field) + len(field)
-    path.write_bytes(data[:at] + (b"2" if data[at : at + 1] == b"0" else b"A") + data[at + 1 :])
     if field.startswith(b'"started'):
         path.write_bytes(data.replace(b"1000.0", b"2000.0"))
+    else:
+        other = b"B" if data[at : at + 1] == b"A" else b"A"
+        path.write_bytes(data[:at] + other + data[at + 1 :])
+    assert path.read_bytes() != data
     with pytest.raises(RecordingError):
         list(open_recording(path, KEY))
 
