@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python scripts/second_look.py .pytest_cache
 LONGEST_FIRST := tests/integration/demo tests/leak tests/integration/stack tests/integration/sound
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test test-browser test-dsp lint bench bench-dsp bench-media bench-vault bench-panel demo lock peers storm soak screenshots clean
+.PHONY: help run install test test-calls test-browser test-dsp lint bench bench-dsp bench-media bench-vault bench-panel demo lock peers storm soak screenshots clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | column -t -s- -l2
@@ -44,13 +44,16 @@ demo: $(VENV)/.runtime ## a scripted payment from end to end, with a report
 
 test: install ## lint and every test, with real SIP peers, PostgreSQL and a browser
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint test-dsp
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line test-calls test-browser
+
+# Calls are mostly waited for, a browser is not: together they take hardly longer than the one or the other.
+test-calls:
 	$(PYTEST)/calls -n 4 --dist loadfile --no-loadscope-reorder --durations 25 --ignore tests/integration/dsp \
 		$(LONGEST_FIRST) tests/integration tests/contract tests/property tests/unit
-	@$(MAKE) --no-print-directory test-browser
 
 # Apart from the others: Playwright leaves an event loop in its process.
 test-browser:
-	$(PYTEST)/browser -n 3 --dist loadfile --durations 10 tests/browser
+	$(PYTEST)/browser -n 2 --dist loadfile --durations 10 tests/browser
 
 test-dsp:
 	$(PYTEST)/dsp --durations 10 tests/integration/dsp
