@@ -44,9 +44,8 @@ demo: $(VENV)/.runtime ## a scripted payment from end to end, with a report
 
 test: install ## lint and every test, with real SIP peers, PostgreSQL and a browser
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint test-dsp
-	@$(MAKE) --no-print-directory --jobs 2 test-calls test-browser
+	@$(MAKE) --no-print-directory test-calls test-browser
 
-# Calls are mostly waited for, a browser is not: together they take hardly longer than the one or the other.
 test-calls:
 	$(PYTEST)/calls -n 4 --dist loadfile --no-loadscope-reorder --durations 25 --ignore tests/integration/dsp \
 		$(LONGEST_FIRST) tests/integration tests/contract tests/property tests/unit
