@@ -7,18 +7,24 @@ system's Chromium at 1366×768 (and once at 400). Nothing in the pictures is dra
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
 from playwright.sync_api import Page, ViewportSize, sync_playwright
 
-from paycall.demo.stack import Stack, start_stack
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
 
-OUT = Path(__file__).parent.parent / "docs" / "screenshots"
+from paycall.demo.stack import Stack, start_stack  # noqa: E402
+from tests.browser.crm import crm  # noqa: E402
+
+OUT = ROOT / "docs" / "screenshots"
 _ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
-# Settled by hand, so that the step is seen; recorded, so that it is shown.
+# Settled by hand, so that the step is seen; recorded, so that it is shown; a program may show the board in its frame.
 _SETTINGS = """
 settlement = "manual"
+frame_ancestors = ["{crm}"]
 [media.recording]
 enabled = true
 """
@@ -73,8 +79,9 @@ def take_payment(page: Page) -> None:
     shoot(page, "payment-settled-in-part")
 
 
-def prepare_programs(page: Page) -> str:
-    """Somebody to see on the pages of people and programs; gives the path of a webhook's deliveries."""
+def prepare_programs(page: Page) -> tuple[str, str]:
+    """Somebody to see on the pages of people and programs; the path of a webhook's deliveries, an invitation."""
+    invitation = ""
     for path, body in (
         ("operators", {"name": "oksana", "display_name": "Оксана Коваль", "language": "uk"}),
         (
@@ -86,13 +93,41 @@ def prepare_programs(page: Page) -> str:
     ):
         answer = page.request.post(f"/api/v1/{path}", data=body)
         assert answer.status == 201, answer.text()
+        invitation = answer.json().get("invitation", invitation)
     hook = page.request.get("/api/v1/webhook-subscriptions").json()["webhooks"][0]["id"]
     page.request.post(f"/api/v1/webhook-subscriptions/{hook}/test")
     page.request.post(f"/api/v1/webhook-subscriptions/{hook}/secret", data={})
-    return f"/programs/webhooks/{hook}"
+    return f"/programs/webhooks/{hook}", invitation
 
 
-def tour(page: Page, stack: Stack) -> None:
+def take_call_in_a_frame(page: Page, stack: Stack, program: str) -> None:
+    """The board in another program's page, with a payment begun."""
+    page.goto(f"{program}/?{stack.panel_url}/embed")
+    board = page.frame_locator("iframe")
+    board.locator("#test-call").click()
+    board.locator("#start-payment").press("F2", timeout=20_000)
+    amount = board.locator("#payment-dialog[open] [name=amount]")
+    amount.fill("19.99")
+    amount.press("Enter")
+    board.locator(f"{_STATE.format('capturing')} field-dots i.on").nth(5).wait_for(timeout=20_000)
+    page.screenshot(path=OUT / "embed.png")
+    print("embed.png")
+    board.locator("#hang-up").click()
+    board.locator("#hang-up-dialog [value=yes]").click()
+    board.locator(".call-head.ended").wait_for()
+
+
+def take_up_invitation(page: Page, invitation: str) -> None:
+    """What somebody new sees first, and again if it is no longer good."""
+    other = page.context.browser.new_page(viewport=page.viewport_size)  # type: ignore[union-attr]
+    other.goto(invitation)
+    shoot(other, "invitation")
+    other.goto(f"{invitation}-of-last-year")
+    shoot(other, "error")
+    other.close()
+
+
+def tour(page: Page, stack: Stack, program: str) -> None:
     """Every page once."""
     page.goto(f"{stack.panel_url}/sign-in")
     shoot(page, "sign-in")
@@ -105,7 +140,9 @@ def tour(page: Page, stack: Stack) -> None:
     page.click("#hang-up")
     page.click("#hang-up-dialog [value=yes]")
     page.wait_for_selector(".line.is-ended")
-    deliveries = prepare_programs(page)
+    take_call_in_a_frame(page, stack, program)
+    deliveries, invitation = prepare_programs(page)
+    take_up_invitation(page, invitation)
     for name, path in (
         ("history", "/history"),
         ("calls", "/history?kind=calls"),
@@ -142,14 +179,14 @@ def main() -> None:
     if chromium is None:
         raise SystemExit("screenshots need Chromium (scripts/system-tools.sh installs it)")
     OUT.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        stack = start_stack(Path(folder) / "stack", extra=_SETTINGS)
+    with tempfile.TemporaryDirectory() as folder, crm() as program:
+        stack = start_stack(Path(folder) / "stack", extra=_SETTINGS.format(crm=program))
         try:
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=chromium, args=_ARGS)
                 size: ViewportSize = {"width": 1366, "height": 768}
                 page = browser.new_page(viewport=size, base_url=stack.panel_url)
-                tour(page, stack)
+                tour(page, stack, program)
                 in_every_language(page)
                 browser.close()
         finally:

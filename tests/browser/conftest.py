@@ -1,25 +1,18 @@
-"""Chromium, headless, and a panel behind a real web server with cells and a vault that work."""
+"""Chromium, headless, and the whole stack with four operators at it."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from argon2 import PasswordHasher
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
-from paycall.panel.roles import Role
-from paycall.panel.services import accounts
 from tests.browser.crm import crm
-from tests.browser.seats import STILL, Seat, Site, four_seats, open_site
-from tests.fakes.panel_server import PanelServer
-from tests.fakes.panel_world import PASSWORD
+from tests.browser.seats import Seat, Site, four_seats, open_site
 from tests.glewlwyd import Glewlwyd, glewlwyd
 from tests.phones.rtp import free_port
 
-accounts._HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 expect.set_options(timeout=40_000)
 
 
@@ -40,70 +33,6 @@ def chromium() -> Iterator[Browser]:
         )
         yield browser
         browser.close()
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[PanelServer]:
-    """A running panel."""
-    with PanelServer(tmp_path) as running:
-        yield running
-
-
-class Desk:
-    """An operator's desk: a page of the panel, somebody signed in, and what the page complained about."""
-
-    def __init__(self, server: PanelServer, browser: Browser) -> None:
-        self.server = server
-        self.world = server.world
-        self._browser = browser
-        self._contexts: list[BrowserContext] = []
-        self.complaints: list[str] = []
-
-    def page(self, **options: object) -> Page:
-        """A page of its own browser profile."""
-        context = self._browser.new_context(**{**STILL, **options})  # type: ignore[arg-type]
-        self._contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on(
-            "console",
-            lambda message: (
-                self.complaints.append(message.text) if "Content Security" in message.text else None
-            ),
-        )
-        page.on("request", self._check_address)
-        return page
-
-    def _check_address(self, request: object) -> None:
-        url = request.url  # type: ignore[attr-defined]
-        if not url.startswith((self.server.url, "data:", "about:", "blob:")):
-            self.complaints.append(f"asked an outside address: {url}")
-
-    def sign_in(
-        self, name: str = "anna", role: Role = Role.ADMINISTRATOR, language: str = "en", **options: object
-    ) -> Page:
-        """A page with this (new) person signed in, on the board."""
-        self.world.add(name, role, language=language)
-        page = self.page(**options)
-        page.goto(f"{self.server.url}/")
-        page.fill("[name=name]", name)
-        page.fill("[name=password]", PASSWORD)
-        page.press("[name=password]", "Enter")
-        page.wait_for_selector("#connection[data-state=live]")
-        return page
-
-    def close(self) -> None:
-        for context in self._contexts:
-            context.close()
-
-
-@pytest.fixture
-def desk(server: PanelServer, chromium: Browser) -> Iterator[Desk]:
-    """A desk; a script error, a refused asset or an outside address fails the test."""
-    made = Desk(server, chromium)
-    yield made
-    made.close()
-    assert made.complaints == []
 
 
 SITE = """

@@ -33,10 +33,7 @@ NUMBER, EXPIRY, CODE = (
 )
 _OURS = re.compile(r"http://(127[.0-9]+|localhost)[:/]|data:|about:|blob:")
 # Callers of a test have all the time that a busy machine needs.
-_PATIENCE = """
-first_key_s = 120
-between_keys_s = 120
-"""
+_PATIENCE_S = 120
 # Every event that the page was told, by its id: what is missing or doubled shows here.
 _LISTEN = """
 window.told = [];
@@ -208,10 +205,11 @@ class Site:
 
 
 @contextmanager
-def open_site(browser: Browser, settings: str = "") -> Iterator[Site]:
+def open_site(browser: Browser, settings: str = "", first_key_s: int = _PATIENCE_S) -> Iterator[Site]:
     """A stack with these settings (first those of the panel) that believes its telephone system whose a call is."""
+    patience = f"\nfirst_key_s = {first_key_s}\nbetween_keys_s = {_PATIENCE_S}\n"
     media = 'operator_header_from = ["caller"]'
-    with desk(cells=len(LANGUAGES), extra=_PATIENCE + settings, media=media) as seat:
+    with desk(cells=len(LANGUAGES), extra=patience + settings, media=media) as seat:
         phone = OperatorsPhone(seat.stack.agent_port)
         site = Site(seat, phone, browser)
         try:

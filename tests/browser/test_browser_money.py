@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from gateway_adapters.sandbox.ledger import Authorization, Ledger
 from paycall.panel.languages import sum_money
-from tests.browser.seats import Seat, Site, charge, come_in, four_seats, key_card, open_site, start
+from tests.browser.seats import NUMBER, Seat, Site, charge, come_in, four_seats, key_card, open_site, start
 from tests.browser.stage import GOOD, STATE, plain, say, shown_money
 
 SETTINGS = """
@@ -30,8 +30,8 @@ LIMIT = "Your limit for one payment: %(amount)s"
 
 @pytest.fixture(scope="module")
 def hand(chromium: Browser) -> Iterator[Site]:
-    """A site that settles by hand."""
-    with open_site(chromium, SETTINGS) as running:
+    """A site that settles by hand, and waits for a field's first key as long as an operator would."""
+    with open_site(chromium, SETTINGS, first_key_s=15) as running:
         yield running
 
 
@@ -184,3 +184,20 @@ def _in_the_days_sums(seat: Seat, boss: Page) -> None:
     assert figures[0] == str(len(payments))
     assert figures[1:] in ([], [plain(sum_money(sum(kept), "EUR", seat.language))])
     assert bool(figures[1:]) == any(kept)
+
+
+def test_no_key_in_time_is_said_and_the_callers_language_is_not_asked_for_where_it_is_the_sites(
+    seats: list[Seat],
+) -> None:
+    come_in(seats)
+    start(seats, _is_not_asked_for_a_language)
+    for seat in seats:
+        late = say(seat.language, "No key came in time. Ask the caller to start this field again.")
+        expect(seat.page.locator(f"{NUMBER} .field-error")).to_contain_text(late)
+    key_card(seats, GOOD)  # the field goes on by itself
+    charge(seats, "approved")
+
+
+def _is_not_asked_for_a_language(_: Seat, dialog: Locator) -> None:
+    expect(dialog.locator("[name=amount]")).to_have_count(1)
+    expect(dialog.locator("[name=caller_language]")).to_have_count(0)

@@ -212,9 +212,13 @@ def test_every_page_is_fit_to_be_looked_at_and_runs_nothing_that_others_typed(
         seat.page.keyboard.press("Escape")
 
 
-def test_the_sign_in_page_is_fit_to_be_looked_at(visitors: list[Seat]) -> None:
+def test_what_is_seen_before_the_sign_in_is_fit_to_be_looked_at(visitors: list[Seat]) -> None:
     for seat in visitors:
         seat.page.emulate_media(color_scheme="dark" if seat.language in DARK else "light")
+        invitation = seat.site.invite(seat.name, seat.language)
+        for path, what in ((invitation, "invitation"), (f"{invitation}-no-more", "an error")):
+            seat.page.goto(path)
+            _is_fit(seat, what, whole=True)
         seat.page.goto(f"{seat.site.desk.stack.panel_url}/sign-in")
         _is_fit(seat, "sign-in", whole=True)
         seat.page.fill("[name=name]", "nobody")

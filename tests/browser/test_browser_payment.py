@@ -1,6 +1,6 @@
 """What is in the way of a payment: a second call, wrong keys, a redraw under one's hands, a panel that restarts.
 
-On the real stack at four seats side by side; on the panel alone is only what would take minutes to wait for.
+On the real stack at four seats side by side.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from playwright.sync_api import Locator, Page, expect
 from paycall.domain.fields import Field
 from paycall.media.prompts import Language, PromptLibrary
 from paycall.panel.languages import LANGUAGES
-from tests.browser.conftest import Desk
 from tests.browser.seats import (
     CODE,
     EXPIRY,
@@ -222,21 +221,3 @@ def test_the_panel_restarts_under_a_capture_and_who_was_locked_meanwhile_is_led_
         expect(auditor.locator("button.primary")).to_have_text(say(seat.language, "Sign in"))
         site.change(f"auditor-{seat.language}", locked=False)
         sign_in(auditor, f"auditor-{seat.language}")
-
-
-def test_no_key_in_time_is_said_and_the_callers_language_is_not_asked_for_where_it_is_the_sites(
-    desk: Desk,
-) -> None:
-    """On the panel alone: the site's callers have two minutes, and may choose."""
-    page, cell = desk.sign_in(), desk.world.cell
-    call_id = desk.server.do(cell.call_in())
-    page.wait_for_selector("#start-payment")
-    page.keyboard.press("F2")
-    page.wait_for_selector("#payment-dialog[open]")
-    expect(page.locator("#payment-dialog [name=caller_language]")).to_have_count(0)
-    page.keyboard.type("19.99")
-    page.keyboard.press("Enter")
-    page.wait_for_selector(STATE.format("capturing"))
-    desk.server.do(cell.fail(call_id, "input-timeout"))
-    text = "No key came in time. Ask the caller to start this field again."
-    expect(page.locator(".field-error")).to_contain_text(text)

@@ -112,6 +112,36 @@ def _comes_for_the_first_time(seat: Seat) -> None:
     page.wait_for_selector("#connection[data-state=live]")
 
 
+def test_a_name_and_a_phone_are_changed_and_a_new_invitation_is_asked_about(
+    site: Site, visitors: list[Seat], bosses: dict[str, Page]
+) -> None:
+    for seat in visitors:
+        named, renamed = f'"{seat.language}" O\'Neil', f"{seat.language} Oneil"
+        phone = f"sip:{seat.name}@pbx.example"
+        site.join(seat.page, seat.name, seat.language)
+        site.change(seat.name, display_name=named)
+        boss = bosses[seat.language]
+        boss.goto(f"{site.desk.stack.panel_url}/people")
+        row = boss.locator("tbody tr", has_text=seat.name)
+        row.locator("[data-opens=edit-dialog]").click()
+        expect(boss.locator("#edit-dialog [name=display_name]")).to_have_value(named)
+        boss.fill("#edit-dialog [name=display_name]", renamed)
+        boss.fill("#edit-dialog [name=agent_uri]", phone)
+        boss.press("#edit-dialog [name=agent_uri]", "Enter")
+        expect(row).to_contain_text(phone)
+        expect(row).to_contain_text(renamed)
+        row.locator("button", has_text=say(seat.language, "New invitation")).click()
+        boss.wait_for_selector("#invite-dialog[open]")
+        boss.keyboard.press("Enter")  # back: the password is still good
+        expect(boss.locator("#invitation-dialog")).to_be_hidden()
+        row.locator("button", has_text=say(seat.language, "New invitation")).click()
+        boss.click("#invite-dialog [value=yes]")
+        expect(boss.locator("[data-show=invitation]")).to_contain_text("/invitation/")
+        boss.click("#invitation-dialog .primary")
+        seat.page.reload()
+        seat.page.wait_for_url("**/sign-in**")
+
+
 def test_a_program_takes_a_payment_by_its_key_and_is_told_what_becomes_of_it(
     site: Site, seats: list[Seat], bosses: dict[str, Page], receivers: dict[str, Receiver]
 ) -> None:

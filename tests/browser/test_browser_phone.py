@@ -5,6 +5,7 @@ On the real stack: each operator's phone is a socket of SIP of its own, the carr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -16,6 +17,8 @@ from tests.phones import sipp
 from tests.phones.lines import OperatorsPhone
 from tests.phones.plain_agent import PlainAgent
 from tests.phones.rtp import RtpPort, free_port
+
+_RINGS_MS = 4_000  # long enough to be seen on four screens
 
 
 @contextmanager
@@ -47,11 +50,11 @@ def test_a_call_is_dialled_and_paid_in_and_handed_on_and_a_busy_customer_is_said
         without = say(seat.language, "Your account has no phone. An administrator can enter one.")
         expect(seat.page.locator("#dial-dialog [data-error]")).to_have_text(without)
     with _phones(seats) as phones:
-        customers = OperatorsPhone(carrier_port)
+        customers = OperatorsPhone(carrier_port, ring_ms=_RINGS_MS)
         try:
             _customers_answer(seats, customers)
             _handed_on(seats, phones, f"sip:305@127.0.0.1:{site.desk.stack.agent_port}")
-            site.hang_up()
+            _hang_up_without_a_connection(seats)
         finally:
             customers.close()
         _customers_are_busy(seats, carrier_port)
@@ -68,9 +71,15 @@ def _handed_on(seats: Sequence[Seat], phones: dict[str, PlainAgent], uri: str) -
 
 
 def _customers_answer(seats: Sequence[Seat], customers: OperatorsPhone) -> None:
-    """The own phone rings, then the customer's; the card is keyed there."""
+    """The own phone rings, then the customer's, as the tab says; the card is keyed there."""
     for seat in seats:
         seat.page.click("#dial-dialog .primary")
+    for state in ("Ringing", "In a call"):
+        for seat in seats:
+            expect(seat.page).to_have_title(
+                re.compile(f"^{re.escape(f'{say(seat.language, state)}: {seat.number}')} – ")
+            )
+    for seat in seats:
         front = seat.page.locator("#front-call.connected")
         expect(front.locator("h1.caller")).to_have_text(seat.number)
         expect(front.locator(".tag")).to_have_text(say(seat.language, "You call"))
@@ -83,6 +92,24 @@ def _customers_answer(seats: Sequence[Seat], customers: OperatorsPhone) -> None:
     charge(seats, "settled")
     for seat in seats:
         assert seat.payment()["card"]["last4"] == GOOD[-4:]
+
+
+def _hang_up_without_a_connection(seats: Sequence[Seat]) -> None:
+    """What fails is said although its button has no place for it, until it works."""
+    for seat in seats:
+        page, trouble = seat.page, seat.page.locator("#trouble")
+        page.context.set_offline(True)
+        page.click("#hang-up")
+        page.click("#hang-up-dialog [value=yes]")
+        expect(trouble).to_have_text(
+            say(seat.language, "The panel could not be reached. Check the connection and try again.")
+        )
+        page.context.set_offline(False)
+        page.click("#hang-up")
+        page.click("#hang-up-dialog [value=yes]")
+        page.wait_for_selector(".call-head.ended")
+        expect(trouble).to_be_hidden()
+        expect(page).to_have_title(re.compile(f"^{say(seat.language, 'Calls')} – "))
 
 
 def _customers_are_busy(seats: Sequence[Seat], carrier_port: int) -> None:

@@ -19,9 +19,9 @@ _PATIENT = ('timeout="120000"', f'timeout="{_SECONDS}000"')  # a call ends when 
 class OperatorsPhone:
     """Answers every call that comes to its port, as a queue with enough people at it does."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, ring_ms: int = 20) -> None:
         self._rtp = RtpPort()
-        scenario = sipp.agent(self._rtp.port, ring_ms=20).replace(*_PATIENT)
+        scenario = sipp.agent(self._rtp.port, ring_ms=ring_ms).replace(*_PATIENT)
         self._sipp = sipp.Sipp(scenario, port, calls=_MOST_CALLS, seconds=_SECONDS)
 
     @property
