@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python scripts/second_look.py .pytest_cache
 LONGEST_FIRST := tests/integration/demo tests/leak tests/integration/stack tests/integration/sound
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test test-calls test-browser test-dsp lint bench bench-dsp bench-media bench-vault bench-panel demo lock peers storm soak screenshots clean
+.PHONY: help run install system-tools test test-calls test-aside test-unit test-browser test-dsp lint bench bench-dsp bench-media bench-vault bench-panel demo lock peers storm soak screenshots clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | column -t -s- -l2
@@ -33,7 +33,10 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	@$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -q -r requirements-dev.lock
 	@touch $@
 
-install: $(VENV)/.dev ## make the environment alone, the tests' needs included
+install: ## make the environment alone, the tests' needs included
+	@$(MAKE) --no-print-directory --jobs 2 $(VENV)/.dev system-tools
+
+system-tools:
 	@sh scripts/system-tools.sh
 
 run: $(VENV)/.runtime ## start everything on this machine: panel, vault, media node, acquirer simulator
@@ -43,12 +46,19 @@ demo: $(VENV)/.runtime ## a scripted payment from end to end, with a report
 	@$(BIN)/paycall demo
 
 test: install ## lint and every test, with real SIP peers, PostgreSQL and a browser
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint test-dsp
-	@$(MAKE) --no-print-directory test-calls test-browser
+	@$(MAKE) --no-print-directory --jobs 2 test-calls test-aside
+	@$(MAKE) --no-print-directory test-browser
 
 test-calls:
 	$(PYTEST)/calls -n 4 --dist loadfile --no-loadscope-reorder --durations 25 --ignore tests/integration/dsp \
-		$(LONGEST_FIRST) tests/integration tests/contract tests/property tests/unit
+		$(LONGEST_FIRST) tests/integration tests/contract
+
+# What has no phones in it, in the time that those leave.
+test-aside:
+	@MAKEFLAGS= $(BIN)/python scripts/spare_time.py $(MAKE) --no-print-directory lint test-dsp test-unit
+
+test-unit:
+	$(PYTEST)/unit tests/property tests/unit
 
 # Apart from the others: Playwright leaves an event loop in its process.
 test-browser:
