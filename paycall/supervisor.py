@@ -56,7 +56,9 @@ class Child:
             stdout=self._log,
             stderr=self._log,
             env={**os.environ, **self.environment},
-            start_new_session=True,
+            # Ctrl-C is the supervisor's to hear. In a session of its own each process would be given as much of the
+            # processor as the cells together (sched(7), autogroup), and their low and high priorities mean nothing.
+            process_group=0,
         )
         self.started_at = time.monotonic()
         self.restart_at = None

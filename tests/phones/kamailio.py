@@ -55,7 +55,7 @@ class Kamailio:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
-            start_new_session=True,
+            process_group=0,
         )
         before_others(self.process.pid)
         try:

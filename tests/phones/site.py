@@ -185,7 +185,7 @@ class Site:
     """A node in its own process, with a panel and a vault. Use as a context."""
 
     def __init__(
-        self, cells: int = 1, *, panel: bool = True, new_session: bool = False, **settings: Any
+        self, cells: int = 1, *, panel: bool = True, own_group: bool = False, **settings: Any
     ) -> None:
         self._dir = tempfile.TemporaryDirectory(prefix="site-")
         self.folder = Path(self._dir.name)
@@ -207,7 +207,7 @@ class Site:
             **settings,
         }
         self._log = (self.folder / "node.log").open("wb")
-        self._new_session = new_session
+        self._own_group = own_group
         self.phones: list[Any] = []
         self._on_the_wire = self._watched()
         capture.watch(self._on_the_wire)
@@ -235,7 +235,7 @@ class Site:
             stdout=self._log,
             stderr=subprocess.STDOUT,
             env=os.environ | ENVIRONMENT,  # as ``paycall media`` starts itself
-            start_new_session=self._new_session,
+            process_group=0 if self._own_group else None,
         )
         before_others(self.process.pid)
         if self.panel is not None:

@@ -15,7 +15,7 @@ import pytest
 from tests.phones.rtp import before_others
 
 pytestmark = pytest.mark.network
-MODES = ("inband", "rfc4733", "info")
+MODES = ("rfc4733", "info", "inband")
 LIMIT_S = 180
 
 

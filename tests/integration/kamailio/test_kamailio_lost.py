@@ -19,7 +19,7 @@ RELEASED_S = 90.0
 
 def test_the_phones_of_a_machine_that_is_lost_are_released_on_both_sides() -> None:
     carrier_port, operators_port = free_port(count=2), free_port(count=2)
-    with Site(agent_uri=f"sip:anna@127.0.0.1:{operators_port}", new_session=True) as site:
+    with Site(agent_uri=f"sip:anna@127.0.0.1:{operators_port}", own_group=True) as site:
         carrier = site.add(Kamailio(site, port=carrier_port, defines=("SILENCES=1",)))
         operators = site.add(Kamailio(site, "operators", port=operators_port, defines=("SILENCES=1",)))
         texts.write_phones(operators.folder, {"anna": texts.ha1("anna", "paycall", PASSWORD)})

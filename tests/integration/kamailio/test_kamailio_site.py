@@ -103,7 +103,7 @@ def test_a_registration_brings_calls_to_all_cells(tmp_path: Path) -> None:
 
 def test_phones_behind_it_are_released_when_a_whole_node_is_killed() -> None:
     """The guardian speaks from the cells' addresses: Kamailio relays for nobody else."""
-    with Site(new_session=True) as site:
+    with Site(own_group=True) as site:
         front = site.add(Kamailio(site))
         call = Call(site, target=front.target, caller={"hold_ms": 0})
         journal = site.folder / "media.dialogs"

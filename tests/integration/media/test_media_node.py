@@ -153,7 +153,7 @@ def cells_and_zygote(site: Site) -> list[psutil.Process]:
 @pytest.mark.parametrize("killed", ["node", "zygote", "all"])
 def test_a_killed_node_s_phones_are_released(killed: str) -> None:
     """Whatever of it is killed at once: the guardian waits for the last."""
-    with Site(cells=2, new_session=True) as site:
+    with Site(cells=2, own_group=True) as site:
         call = Call(site, caller={"hold_ms": 0})
         call.capture(fields=NUMBER)
         call.caller_plays(Stream().silence(0.2).keys("4111"))
@@ -176,7 +176,7 @@ def test_a_killed_node_s_phones_are_released(killed: str) -> None:
 
 def test_the_next_node_releases_the_phones_of_one_that_was_killed_with_its_guardian() -> None:
     """A container that is killed and started again: nobody is left to speak for its calls."""
-    with Site(new_session=True) as site:
+    with Site(own_group=True) as site:
         call = Call(site, caller={"hold_ms": 0})
         journal = site.folder / "media.dialogs"
         until(lambda: journal.exists() and journal.read_text().count("confirmed") == 2, what="dialogs")
@@ -240,7 +240,7 @@ def test_a_draining_node_keeps_its_calls_and_ends_with_the_last() -> None:
 
 def test_a_signal_to_the_whole_group_ends_the_node_in_order() -> None:
     """What Ctrl-C in a terminal and `timeout` do."""
-    with Site(cells=2, new_session=True) as site:
+    with Site(cells=2, own_group=True) as site:
         call = Call(site, caller={"hold_ms": 0})
         os.killpg(site.process.pid, signal.SIGTERM)
         assert site.process.wait(PATIENCE_S) == 0
