@@ -7,9 +7,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python scripts/second_look.py .pytest_cache
 
-# What takes a minute or more in one file, so that no worker begins with it when the others are done.
-LONGEST_FIRST := tests/integration/demo tests/leak tests/integration/stack tests/integration/sound
-
 .DEFAULT_GOAL := help
 .PHONY: help run install system-tools test test-calls test-aside test-unit test-browser test-dsp lint bench bench-dsp bench-media bench-vault bench-panel demo lock peers storm soak screenshots clean
 
@@ -51,7 +48,7 @@ test: install ## lint and every test, with real SIP peers, PostgreSQL and a brow
 
 test-calls:
 	$(PYTEST)/calls -n 4 --dist loadfile --no-loadscope-reorder --durations 25 --ignore tests/integration/dsp \
-		$(LONGEST_FIRST) tests/integration tests/contract
+		tests/integration tests/leak tests/contract
 
 # What has no phones in it, in the time that those leave.
 test-aside:

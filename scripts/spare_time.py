@@ -1,7 +1,7 @@
 """Run a command in the time that the processor has to spare, and print what it said when it is done.
 
 ``python scripts/spare_time.py COMMAND…``: `make test` runs so what has no phones in it, beside what has. A phone that
-gets a core 20 ms too late is heard; a unit test is not. Linux shares processors between sessions first
+gets a core 20 ms too late is heard; a test that only computes is not. Linux shares processors between sessions first
 (sched_autogroup in sched(7)), so a low priority counts only in a session of the command's own: Ctrl-C is passed on.
 """
 

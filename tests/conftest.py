@@ -17,6 +17,19 @@ from tests.postgres import Cluster, cluster
 settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
+# Files that take about a minute or more, longest first: no worker shall begin with one when the others are done.
+LONGEST = (
+    "demo_whole", "media_node", "leak_payment", "media_capture", "demo_test_calls", "serve", "kill", "foreign_phones",
+    "fault_storm", "many_machines", "vault_process", "kamailio_site", "media_interop", "kamailio_lost",
+    "vault_at_acquirers", "recording_calls",
+)  # fmt: skip
+_TURN = {f"test_{name}.py": turn for turn, name in enumerate(LONGEST)}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first; the order within a file stays."""
+    items.sort(key=lambda item: _TURN.get(item.path.name, len(LONGEST)))
+
 
 @pytest.fixture(scope="session")
 def postgres_cluster() -> Iterator[Cluster]:

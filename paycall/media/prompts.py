@@ -88,8 +88,9 @@ class PromptLibrary:
             return
         if not self._folder.is_dir():
             raise SettingsError(f"setting media.prompts.folder: there is no folder {self._folder}")
-        for path in sorted(self._folder.rglob("*.wav")):
-            if path.parent.name not in LANGUAGES or path.stem not in NAMES:
+        for path in sorted(each for each in self._folder.rglob("*") if each.suffix.lower() == ".wav"):
+            said_as = self._folder / path.parent.name / f"{path.stem}.wav"  # not deeper, not .WAV
+            if path != said_as or path.parent.name not in LANGUAGES or path.stem not in NAMES:
                 raise SettingsError(
                     f"setting media.prompts.folder: {path} is not LANGUAGE/NAME.wav of a prompt"
                 )

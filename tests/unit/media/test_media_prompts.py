@@ -172,9 +172,14 @@ def test_a_site_s_own_file_goes_before_ours_and_an_empty_one_says_nothing(tmp_pa
     assert ear.sounds == []
 
 
-@pytest.mark.parametrize("fault", ["rate", "name", "language", "text", "long"])
+@pytest.mark.parametrize("fault", ["rate", "name", "language", "capitals", "depth", "text", "long"])
 def test_a_file_that_cannot_be_played_is_named_at_the_start(fault: str, tmp_path: Path) -> None:
-    where = {"name": "en/no-such-prompt.wav", "language": "xx/invalid-date.wav"}
+    where = {
+        "name": "en/no-such-prompt.wav",
+        "language": "xx/invalid-date.wav",
+        "capitals": "en/invalid-date.WAV",
+        "depth": "site/en/invalid-date.wav",
+    }
     path = tmp_path / where.get(fault, "en/invalid-date.wav")
     sound = np.zeros(8000 * (31 if fault == "long" else 1), dtype=np.int16)
     write(path, sound, 16000 if fault == "rate" else 8000)
