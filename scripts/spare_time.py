@@ -25,7 +25,8 @@ def run(command: list[str]) -> int:
         with contextlib.suppress(OSError):  # there is none where the kernel is built or set so
             Path(f"/proc/{child.pid}/autogroup").write_text(str(NICENESS), encoding="ascii")
         os.setpriority(os.PRIO_PGRP, child.pid, NICENESS)
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        for ending in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(ending, lambda number, _: sys.exit(128 + number))
         try:
             return child.wait()
         finally:
