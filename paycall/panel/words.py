@@ -79,7 +79,7 @@ CAPTURE_ERRORS: dict[str, str] = {
     CaptureError.INVALID_POSTAL_CODE: N_("The postal code is too short."),
     CaptureError.CODE_BEFORE_NUMBER: N_("The card number has to come before the security code."),
     CaptureError.TOO_MANY_ATTEMPTS: N_("Too many tries. Take the field again when the caller is ready."),
-    CaptureError.CALLER_HUNG_UP: N_("The caller hung up."),
+    CaptureError.CALLER_HUNG_UP: N_("The call is over"),  # whoever ended it
     CaptureError.SESSION_IN_PROGRESS: N_("Another payment is being taken on this call."),
     CaptureError.INTERNAL_ERROR: N_("The field could not be kept. Ask the caller to key it again."),
 }
@@ -108,6 +108,7 @@ ATTEMPT_ERRORS: dict[str, str] = {
     ),
     "retry-budget": N_("This card's network allows no further attempt for now. Ask for another card."),
     "security-code-gone": N_("The security code is no longer there. Ask the caller to key it again."),
+    "invitation-over": N_("This invitation is no longer good. Ask an administrator for a new one."),
     "not-found": N_("The vault does not have this card any more. Take the card again."),
     "wrong-state": N_("The vault could not charge this card. Take the card again."),
     "needs-review": N_("Nobody but people can find it out: look at the acquirer's own tool"),
@@ -167,6 +168,7 @@ PROBLEMS: dict[str, str] = {
     "not-allowed": N_("Your role does not allow this."),
     "over-limit": N_("This is more money than your role may move. Ask somebody who may."),
     "whole-amount-only": N_("This acquirer takes the whole amount or nothing."),
+    "invitation-over": N_("This invitation is no longer good. Ask an administrator for a new one."),
     "not-found": N_("This does not exist any more, or is not yours to see."),
     "wrong-state": N_("This cannot be done any more: the payment or the call has moved on."),
     "card-expired": N_("The kept card has expired: another card has to be keyed."),

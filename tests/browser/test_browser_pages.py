@@ -26,7 +26,7 @@ from tests.browser.seats import (
     key_card,
     start,
 )
-from tests.browser.stage import GOOD, POOR
+from tests.browser.stage import GOOD, POOR, say
 from tests.phones.lines import Caller
 
 PAGES = (
@@ -206,9 +206,12 @@ def test_what_is_seen_before_the_sign_in_is_fit_to_be_looked_at(visitors: list[S
     for seat in visitors:
         seat.page.emulate_media(color_scheme="dark" if seat.language in DARK else "light")
         invitation = seat.site.invite(seat.name, seat.language)
-        for path, what in ((invitation, "invitation"), (f"{invitation}-no-more", "an error")):
-            seat.page.goto(path)
-            _is_fit(seat, what, whole=True)
+        seat.page.goto(invitation)
+        _is_fit(seat, "invitation", whole=True)
+        seat.page.goto(f"{invitation}-no-more")
+        over = say(seat.language, "This invitation is no longer good. Ask an administrator for a new one.")
+        expect(seat.page.locator(".notice.bad")).to_have_text(over)
+        _is_fit(seat, "an error", whole=True)
         seat.page.goto(f"{seat.site.desk.stack.panel_url}/sign-in")
         _is_fit(seat, "sign-in", whole=True)
         seat.page.fill("[name=name]", "nobody")

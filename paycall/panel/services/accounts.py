@@ -61,6 +61,13 @@ class WeakPasswordError(InputError):
     text = "a password needs at least 12 characters with letters and digits, and none of the last four"
 
 
+class InvitationOverError(NotFoundError):
+    """The link was used, is too old, or never was."""
+
+    code = "invitation-over"
+    text = "this invitation is no longer good; ask an administrator for a new one"
+
+
 def check_password_rules(password: str) -> None:
     """Refuse a password that is too simple.
 
@@ -171,13 +178,13 @@ def invited(session: Session, token: str, now: datetime) -> OperatorRow:
 
     Raises
     ------
-    NotFoundError
+    InvitationOverError
         If the link was used, or is too old, or never was.
     """
     found = session.get(InvitationRow, _digest(token))
     row = session.get(OperatorRow, found.operator_id) if found and found.expires_at > now else None
     if row is None or row.locked:
-        raise NotFoundError("this invitation is not valid any more")
+        raise InvitationOverError
     return row
 
 
