@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 import dsp
-from paycall.domain.fields import Field
+from paycall.domain.fields import CaptureError, Field
 from paycall.media.status import CellStatus, read_status
 from tests.phones import capture
 from tests.phones.load import LoadPhones, packets_of
@@ -70,6 +70,9 @@ def test_every_call_and_capture_ends_with_a_clear_event() -> None:
             done = {event.call_id for event in panel.of_type("capture.completed", since=mark)}
             over = {event.call_id for event in panel.of_type("capture.ended", since=mark)}
             assert started <= done | over | lost(panel, mark)
+            for call_id in given_up(panel, mark):
+                failed = panel.of_type("capture.failed", call_id, since=mark)
+                print(f"lap {lap}: given up after {[event.digits for event in failed]} digits")
             due += len(calls - lost(panel, mark))
             completed += len(done - lost(panel, mark))
             until(lambda: len(site.pids()) == site.settings["cells"], what="all cells back")
@@ -106,7 +109,13 @@ def ended(panel: Panel, mark: int) -> set[str]:
 def keyed(panel: Panel, mark: int) -> set[str]:
     """The calls whose number was captured or given up, and those that a killed cell took along."""
     ends = panel.of_type("capture.completed", since=mark) + panel.of_type("capture.ended", since=mark)
-    return {event.call_id for event in ends} | lost(panel, mark)
+    return {event.call_id for event in ends} | given_up(panel, mark) | lost(panel, mark)
+
+
+def given_up(panel: Panel, mark: int) -> set[str]:
+    """The calls whose number was wrong as often as it may be: it waits for the operator, who hangs up here."""
+    failed = panel.of_type("capture.failed", since=mark)
+    return {event.call_id for event in failed if event.error is CaptureError.TOO_MANY_ATTEMPTS}
 
 
 def cells_of(site: Site) -> tuple[CellStatus, ...]:
