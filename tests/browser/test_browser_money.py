@@ -31,7 +31,7 @@ LIMIT = "Your limit for one payment: %(amount)s"
 @pytest.fixture(scope="module")
 def hand(chromium: Browser) -> Iterator[Site]:
     """A site that settles by hand, and waits for a field's first key as long as an operator would."""
-    with open_site(chromium, SETTINGS, first_key_s=15) as running:
+    with open_site(chromium, SETTINGS, first_key_s=10) as running:
         yield running
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from paycall.panel.dependencies import PanelDependencies
 from paycall.panel.roles import Role
 from paycall.panel.services.accounts import add_operator, hash_password
 from paycall.settings import PanelSettings, SiteSettings
-from paycall.store.database import open_database, writing
+from paycall.store.database import make_engine, open_database, writing
 from tests.fakes.fake_cell import FakeCell
 from tests.fakes.fake_vault import APPROVED, DECLINED, NO_ANSWER, PARTIAL, WRONG_CODE, FakeClock, FakeVault
 
@@ -45,6 +47,15 @@ class FakeTestCalls:
         self.stopped.append(test_call_id)
 
 
+@cache
+def _new_database() -> bytes:
+    """A panel's empty SQLite file: hundreds of worlds need not bring one up to date each."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "panel.sqlite3"
+        open_database(f"sqlite:///{path}").dispose()
+        return path.read_bytes()
+
+
 class PanelWorld:
     """A panel, its database and its surroundings. ``restart`` makes another panel over the same ones."""
 
@@ -56,8 +67,11 @@ class PanelWorld:
         self.cell = FakeCell(self.vault)
         self.test_calls = FakeTestCalls()
         self.settings = (settings or PanelSettings()).model_copy(update={"secret_file": directory / "secret"})
-        self.url = url or f"sqlite:///{directory / 'panel.sqlite3'}"
-        self.database: Engine = open_database(self.url)
+        path = directory / "panel.sqlite3"
+        if url is None and not path.exists():
+            path.write_bytes(_new_database())
+        self.url = url or f"sqlite:///{path}"
+        self.database: Engine = open_database(url) if url else make_engine(self.url)
         self.app: FastAPI = self._make()
         self._running: Any = None
 
