@@ -75,16 +75,11 @@ def _give_up_oldest() -> None:
 def before_others(task: int) -> None:
     """Let a thread, or a process and all that it starts, go before what else the tests run, where that is allowed.
 
-    Sound is heard in time or lost, and a machine that carries calls does nothing else beside them: Chromium and the
-    other workers' tests may take their time. The whole session goes before others, too: what is not in one with what
-    it competes with is scheduled by its session first (sched(7), autogroup).
+    Sound is heard in time or lost, and a machine that carries calls does nothing else beside them: the other workers'
+    tests may take their time. It counts within the tests' session, where stacks and phones are (sched(7), autogroup).
     """
     with contextlib.suppress(PermissionError, ProcessLookupError):
         os.setpriority(os.PRIO_PROCESS, task, os.getpriority(os.PRIO_PROCESS, task) - _BEFORE)
-    with contextlib.suppress(OSError):  # no such file, or no right
-        session = Path(f"/proc/{task}/autogroup")
-        if session.read_text("ascii").endswith(" nice 0\n"):
-            session.write_text(str(-_BEFORE), "ascii")
 
 
 def all_before_others(pid: int) -> None:
