@@ -108,7 +108,6 @@ ATTEMPT_ERRORS: dict[str, str] = {
     ),
     "retry-budget": N_("This card's network allows no further attempt for now. Ask for another card."),
     "security-code-gone": N_("The security code is no longer there. Ask the caller to key it again."),
-    "invitation-over": N_("This invitation is no longer good. Ask an administrator for a new one."),
     "not-found": N_("The vault does not have this card any more. Take the card again."),
     "wrong-state": N_("The vault could not charge this card. Take the card again."),
     "needs-review": N_("Nobody but people can find it out: look at the acquirer's own tool"),

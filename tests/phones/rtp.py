@@ -27,7 +27,6 @@ FRAME = 160
 _CODECS = {PCMU: (dsp.encode_ulaw, dsp.decode_ulaw), PCMA: (dsp.encode_alaw, dsp.decode_alaw)}
 KEYS = "0123456789*#ABCD"
 _SO_TIMESTAMPNS = 35  # socket(7), asm/socket.h; Python has no name for it
-_BEFORE = 10  # by so much the niceness of what carries sound is lower
 # Rows for RTP lie apart, in steps of their own: between single ports there would soon be no room for them.
 _PORTS, _ROWS, _ROW = range(12000, 20000), range(20000, 31000), 40
 _given: deque[range] = deque()
@@ -79,7 +78,7 @@ def before_others(task: int) -> None:
     tests may take their time. It counts within the tests' session, where stacks and phones are (sched(7), autogroup).
     """
     with contextlib.suppress(PermissionError, ProcessLookupError):
-        os.setpriority(os.PRIO_PROCESS, task, os.getpriority(os.PRIO_PROCESS, task) - _BEFORE)
+        os.setpriority(os.PRIO_PROCESS, task, os.getpriority(os.PRIO_PROCESS, task) - 10)
 
 
 def all_before_others(pid: int) -> None:
