@@ -27,7 +27,7 @@ from paycall.panel.services.context import Context
 from paycall.panel.services.kept_cards import KeptCardService
 from paycall.panel.services.operations import limits_minor
 from paycall.panel.services.records import IN_THE_MIDDLE, has_number
-from paycall.panel.services.views import call_view, localise_payment
+from paycall.panel.services.views import call_view, call_views, localise_payment
 from paycall.panel.services.visibility import calls_of
 from paycall.panel.services.waiting import count_waiting
 from paycall.store.database import reading
@@ -136,7 +136,7 @@ def _board(
             language=principal.language,
             site_name=site_name(request),
             here="calls",
-            calls=[Call(**call_view(session, row)) for row in rows],
+            calls=[Call(**view) for view in call_views(session, rows)],
             front=Call(**call_view(session, front)) if front else None,
             payment=payment,
             past=_past(session, principal, front),
@@ -167,23 +167,23 @@ def _front(
         chosen = None
     if chosen is not None and (not follow or chosen.state != CallState.ENDED.value):
         return chosen
-    if chosen is not None and _is_busy(session, chosen):
+    if chosen is not None and _busy(session, [chosen]):
         return chosen
     mine = [row for row in rows if row.operator_id == principal.operator_id]
     free = [row for row in rows if row.operator_id is None]
     candidates = mine or free
-    busy = [row for row in candidates if _is_busy(session, row)]
-    return next(reversed(busy or candidates), chosen)
+    return next(reversed(_busy(session, candidates) or candidates), chosen)
 
 
-def _is_busy(session: Session, call: CallRow) -> bool:
-    """Whether the call's payment still needs somebody's eyes."""
-    waiting = select(PaymentRow.id).where(
-        PaymentRow.call_id == call.id,
+def _busy(session: Session, calls: list[CallRow]) -> list[CallRow]:
+    """Those calls whose payment still needs somebody's eyes."""
+    query = select(PaymentRow.call_id).where(
+        PaymentRow.call_id.in_([call.id for call in calls]),
         PaymentRow.state.in_(IN_THE_MIDDLE),
         PaymentRow.set_aside_at.is_(None),
     )
-    return session.scalars(waiting.limit(1)).first() is not None
+    found = set(session.scalars(query))
+    return [call for call in calls if call.id in found]
 
 
 def _payment(

@@ -19,7 +19,7 @@ from paycall.panel.schemas import Call, Calls, CreatePayment, Id, PauseRecording
 from paycall.panel.services.audit import note
 from paycall.panel.services.captures import NewPayment
 from paycall.panel.services.services import InServices
-from paycall.panel.services.views import call_view, localise_payment
+from paycall.panel.services.views import call_view, call_views, localise_payment
 from paycall.panel.services.visibility import call_for, calls_of, payment_for
 from paycall.store.database import reading
 from paycall.store.tables import CallRow
@@ -69,7 +69,7 @@ def list_calls(
     elif state == "ended":
         query = query.where(CallRow.state == CallState.ENDED.value)
     with reading(context.deps.database) as session:
-        return Calls(calls=[Call(**call_view(session, row)) for row in session.scalars(query)])
+        return Calls(calls=[Call(**view) for view in call_views(session, session.scalars(query).all())])
 
 
 @router.get("/calls/{call_id}", name="get_call")

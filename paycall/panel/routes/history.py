@@ -25,7 +25,7 @@ from paycall.panel.services.context import Context
 from paycall.panel.services.history import Search
 from paycall.panel.services.operations import limits_minor
 from paycall.panel.services.records import call_of
-from paycall.panel.services.views import call_view, localise_payment
+from paycall.panel.services.views import call_view, call_views, localise_payment
 from paycall.panel.services.visibility import call_for, payment_for
 from paycall.store.database import reading, writing
 from paycall.store.tables import CustomerRow
@@ -101,7 +101,7 @@ def history_page(
             Payment(**localise_payment(context.view_of_payment(session, row), principal.language))
             for row in rows
         ]  # fmt: skip
-        calls = [Call(**call_view(session, row)) for row in rows] if of_calls else []
+        calls = [Call(**view) for view in call_views(session, rows)] if of_calls else []
     return render(
         HistoryPage(
             principal=principal,

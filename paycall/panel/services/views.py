@@ -37,14 +37,31 @@ _SAME_CARD = frozenset(_STEP_FIELDS) - {NextStep.KEY_NUMBER_AGAIN}
 
 def call_view(session: Session, row: CallRow) -> dict[str, Any]:
     """A call."""
-    operator = session.get(OperatorRow, row.operator_id) if row.operator_id else None
-    customer = session.get(CustomerRow, row.caller)
-    payment_id = session.scalars(
+    return call_views(session, [row])[0]
+
+
+def call_views(session: Session, rows: Sequence[CallRow]) -> list[dict[str, Any]]:
+    """Calls in the given order; what else is known of them is read in one query, however many they are."""
+    payment_id = (
         select(PaymentRow.id)
-        .where(PaymentRow.call_id == row.id)
+        .where(PaymentRow.call_id == CallRow.id)
         .order_by(PaymentRow.created_at.desc())
         .limit(1)
-    ).first()
+        .scalar_subquery()
+    )
+    query = (
+        select(CallRow.id, OperatorRow.display_name, CustomerRow.name, CustomerRow.note, payment_id)
+        .outerjoin(OperatorRow, OperatorRow.id == CallRow.operator_id)
+        .outerjoin(CustomerRow, CustomerRow.number == CallRow.caller)
+        .where(CallRow.id.in_([row.id for row in rows]))
+    )
+    known = {call_id: rest for call_id, *rest in session.execute(query)} if rows else {}
+    return [_call_view(row, *known[row.id]) for row in rows]
+
+
+def _call_view(
+    row: CallRow, operator: str | None, name: str | None, note: str | None, payment_id: str | None
+) -> dict[str, Any]:
     return {
         "id": row.id,
         "state": row.state,
@@ -57,10 +74,10 @@ def call_view(session: Session, row: CallRow) -> dict[str, Any]:
         "alarm": row.alarm,
         "agent_leg_keys": row.agent_leg_keys,
         "test": row.test_call_id is not None,
-        "operator": operator.display_name if operator else None,
+        "operator": operator,
         "operator_id": row.operator_id,
-        "customer_name": customer.name if customer else "",
-        "customer_note": customer.note if customer else "",
+        "customer_name": name or "",
+        "customer_note": note or "",
         "payment_id": payment_id,
         "started_at": _time(row.started_at),
         "connected_at": _time(row.connected_at),

@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 from jinja2 import meta
+from sqlalchemy import event
 
 from paycall.domain.call import CallState, EndReason
 from paycall.domain.declines import DeclinedBy, NextStep
@@ -158,6 +159,30 @@ def test_an_operators_page_has_no_buttons_that_the_role_does_not_allow(run: Run)
         theirs = (await lex.get(f"/fragments/board?call={call_id}")).text
         assert 'id="cancel-payment"' in mine and "Hang up" in mine
         assert "data-api" not in theirs and "19.99" in theirs
+
+    run(scenario)
+
+
+def test_many_calls_are_read_with_as_few_questions_as_one(run: Run) -> None:
+    async def scenario(world: PanelWorld) -> None:
+        world.add("boss", Role.SUPERVISOR)
+        boss = await world.signed_in("boss")
+        asked: list[str] = []
+        event.listen(world.database, "before_cursor_execute", lambda *given: asked.append(given[2]))
+
+        async def questions(path: str, calls: int) -> int:
+            asked.clear()
+            answer = await boss.get(path, headers={"accept": "text/html"})
+            assert all(f"3630{number}" in answer.text for number in range(calls))
+            return len(asked)
+
+        paths = ("/fragments/board", "/history?kind=calls", "/api/v1/calls")
+        await world.cell.call_in(caller="+36300")
+        few = [await questions(path, 1) for path in paths]
+        for number in range(1, 6):
+            call_id = await world.cell.call_in(caller=f"+3630{number}")
+            await boss.put(f"/api/v1/calls/{call_id}/customer", json={"name": f"Nagy 3630{number}"})
+        assert [await questions(path, 6) for path in paths] == few
 
     run(scenario)
 
