@@ -15,6 +15,11 @@ const PAYMENT = [
   "partly_refunded", "refund_failed", "updated",
 ].map((n) => `payment.${n}`);
 
+// Events come in bursts, and each has the server write the board once more.
+const BURST_MS = 50;
+// On a supervisor's board the captures and payments of others never end: so late they may be seen in the list.
+const OTHERS_MS = 500;
+
 const board = document.getElementById("board");
 const announcer = document.getElementById("announcer");
 const connection = document.getElementById("connection");
@@ -23,6 +28,7 @@ const shown = new Map(); // part -> the server's text of it, to leave alone what
 let front = document.querySelector("[data-front]")?.dataset.front ?? "";
 let loading = false;
 let loadAgain = false;
+let later = 0;
 // The newest count of each payment's fields: a part that was rendered a moment ago must not take a dot away again.
 const progress = new Map();
 
@@ -67,8 +73,11 @@ async function load(follow = true) {
     return;
   }
   loading = true;
+  clearTimeout(later);
+  later = 0;
   try {
     do {
+      if (loadAgain) await new Promise((resolve) => setTimeout(resolve, BURST_MS));
       loadAgain = false;
       progress.clear();
       const asked = front;
@@ -124,7 +133,9 @@ function take({ name, data }) {
     return;
   }
   if (name === "call.linked") document.querySelector("[data-filled]")?.setAttribute("hidden", "");
-  load();
+  const others = [...CAPTURE, ...PAYMENT].includes(name) && (data.payment ?? data).call_id !== front;
+  if (!others) load();
+  else later ||= setTimeout(load, OTHERS_MS);
 }
 
 function setState(state) {

@@ -37,6 +37,7 @@ export function tick() {
   }
   for (const element of document.querySelectorAll("[data-date]")) {
     write(element, dates.format(new Date(Number(element.dataset.date))));
+    delete element.dataset.date;
   }
 }
 
