@@ -81,6 +81,10 @@ ROUTERS: tuple[APIRouter, ...] = (
     subscriptions.router,
     subscriptions.pages,
 )
+# Each behind the gate. Put together once a process: hundreds of tests make an app of their own.
+_ROUTES = APIRouter(dependencies=[Depends(gate)])
+for _router in ROUTERS:
+    _ROUTES.include_router(_router)
 _STATIC = Path(__file__).parent / "static"
 
 
@@ -99,7 +103,6 @@ def create_app(deps: PanelDependencies) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        dependencies=[Depends(gate)],
         lifespan=_lifespan(context, services),
     )
     app.state.context = context
@@ -112,8 +115,7 @@ def create_app(deps: PanelDependencies) -> FastAPI:
     app.state.sign_in_limit = RateLimit(burst=30, per_second=1)
     app.state.sign_in_gate = SignInGate()
     app.state.key_limit = RateLimit(burst=100, per_second=20)
-    for router in ROUTERS:
-        app.include_router(router)
+    app.router.routes.extend(_ROUTES.routes)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     problems.add_handlers(app)
     page_handlers(app)
