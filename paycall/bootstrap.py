@@ -88,11 +88,12 @@ def run_panel(config: Path | None) -> int:
 
 def run_vault(config: Path | None) -> int:
     """The vault: two apps, one for each role, each on its own listener."""
-    from paycall.vault.app import create_apps
     from paycall.vault.hardening import ENVIRONMENT, harden
 
     settings = _begin(config)  # first: a wrong setting is told by the process that was started
     restart_with(ENVIRONMENT)
+    from paycall.vault.app import create_apps
+
     for measure in harden():
         log.warning("hardening_refused", reason=measure)
     vault = settings.vault.model_copy(update={"acquirers": resolve_files(settings.vault.acquirers)})

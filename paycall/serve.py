@@ -18,9 +18,11 @@ from paycall.domain.errors import SettingsError
 from paycall.free_addresses import check_addresses, check_kamailio
 from paycall.health import NAMES, is_ready, sip_answers
 from paycall.logs import configure_logs
+from paycall.media import hardening as media_hardening
 from paycall.settings import Settings
 from paycall.settings_file import load_settings
 from paycall.supervisor import Child, Supervisor
+from paycall.vault import hardening as vault_hardening
 
 START_S = 60.0
 
@@ -202,10 +204,19 @@ def _children(settings: Settings, config: Path | None, in_front: Sequence[str]) 
             command=[sys.executable, "-m", "paycall", name, *(["--config", str(config)] if config else [])],
             log_path=settings.site.var / "log" / f"{name}.log",
             ready=partial(is_ready, name, settings),
-            environment=kamailio.environment(settings, in_front) if name == "media" else {},
+            environment=_environment(name, settings, in_front),
         )
         for name in names
     ]
+
+
+def _environment(name: str, settings: Settings, in_front: Sequence[str]) -> dict[str, str]:
+    """What a process is given at once; it would start again with what its interpreter has to read at its start."""
+    if name == "vault":
+        return vault_hardening.ENVIRONMENT
+    if name == "media":
+        return media_hardening.ENVIRONMENT | kamailio.environment(settings, in_front)
+    return {}
 
 
 def _in_front(settings: Settings, config: Path | None, instances: Sequence[str]) -> list[Child]:
