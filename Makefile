@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python scripts/second_look.py .pytest_cache
 
 .DEFAULT_GOAL := help
-.PHONY: help run install system-tools test test-calls test-aside test-unit test-browser test-dsp lint bench bench-dsp bench-media bench-vault bench-panel demo lock peers storm soak screenshots clean
+.PHONY: help run install system-tools test test-live test-calls test-aside test-unit test-browser test-dsp lint bench bench-dsp bench-media bench-vault bench-panel demo lock peers storm soak screenshots clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | column -t -s- -l2
@@ -43,11 +43,15 @@ demo: $(VENV)/.runtime ## a scripted payment from end to end, with a report
 	@$(BIN)/paycall demo
 
 test: install ## lint and every test, with real SIP peers, PostgreSQL and a browser
-	@$(MAKE) --no-print-directory --jobs 2 test-calls test-aside
+	@$(MAKE) --no-print-directory --jobs 2 test-live test-aside
+
+# What works in real time: one after the other, as each of the two uses both cores.
+test-live:
+	@$(MAKE) --no-print-directory test-calls
 	@$(MAKE) --no-print-directory test-browser
 
 test-calls:
-	$(PYTEST)/calls -n 4 --dist loadfile --no-loadscope-reorder --durations 25 --ignore tests/integration/dsp \
+	$(PYTEST)/calls -n 5 --dist loadfile --no-loadscope-reorder --durations 25 --ignore tests/integration/dsp \
 		tests/integration tests/leak tests/contract
 
 # What has no phones in it, in the time that those leave.

@@ -193,10 +193,13 @@ class Site:
         self.callers.clear()
 
     def see_out(self) -> None:
-        """No visitor is left."""
+        """No visitor is left, and no page that would draw what happens in the next test."""
         for page in self._visitors:
             page.context.close()
         self._visitors.clear()
+        for board in self._pages.values():
+            for page in board.context.pages:
+                page.goto("about:blank")
 
     def close(self) -> None:
         """Everybody goes home."""

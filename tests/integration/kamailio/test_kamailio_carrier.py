@@ -215,7 +215,7 @@ def test_a_press_of_info_with_a_malformed_message_is_in_no_log(site: Site, carri
 def test_a_payment_through_kamailio_leaves_no_key_on_the_agent_s_leg(site: Site, carrier: Kamailio) -> None:
     call = Call(site, target=carrier.target)
     payment = call.capture(fields=NUMBER)
-    stream = Stream().silence(0.3).keys(CARD[:1], 0.07, 0.06).events(CARD[1:], 0.08, 0.08).keys("#")
+    stream = Stream().silence(0.3).keys(CARD[:1], 0.07, 0.3).events(CARD[1:], 0.08, 0.08).keys("#")
     call.caller_plays(stream.silence(0.4))
     site.panel.wait("capture.completed", call_id=call.call_id)
     assert site.vault.values(payment) == {Field.CARD_NUMBER: CARD}
