@@ -27,7 +27,7 @@ $(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	@echo "paycall: installing the packages in requirements-dev.lock"
-	@$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -q -r requirements-dev.lock
+	@$(BIN)/python -m pip install --disable-pip-version-check --require-hashes --no-compile -q -r requirements-dev.lock
 	@touch $@
 
 install: ## make the environment alone, the tests' needs included

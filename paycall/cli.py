@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from paycall import startup
 from paycall.domain.errors import PaycallError, SettingsError
 
 # The processes, which bootstrap puts together ...
@@ -64,6 +65,14 @@ def _parser(called: str | None) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; gives the process's exit code (2: wrong usage or setting)."""
+    startup.begin()
+    try:
+        return _run(argv)
+    finally:
+        startup.done()
+
+
+def _run(argv: Sequence[str] | None) -> int:
     named, arguments = _config_parser().parse_known_args(argv)
     called = arguments[0] if arguments else None
     args = _parser(called).parse_args(arguments, named)
@@ -74,6 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             run = getattr(importlib.import_module("paycall.bootstrap"), f"run_{args.command}")
             return int(run(args.config))
         module = importlib.import_module(TOOLS[args.command][0])
+        startup.done()
         return int(getattr(module, f"run_{args.command.replace('-', '_')}", module.run)(args))
     except SettingsError as error:
         print(f"paycall: {error.text}", file=sys.stderr)

@@ -14,6 +14,8 @@ from typing import Any
 
 import uvicorn
 
+from paycall import startup
+
 _PR_SET_PDEATHSIG = 1
 _GRACE_S = 3
 
@@ -70,6 +72,7 @@ async def serve_until_signal(
 
     ``on_stop`` ends what would keep a server waiting, such as event streams.
     """
+    startup.done()
     loop = asyncio.get_running_loop()
 
     def stop() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from paycall import kamailio
+from paycall import kamailio, startup
 from paycall.domain.errors import SettingsError
 from paycall.free_addresses import check_addresses, check_kamailio
 from paycall.health import NAMES, is_ready, sip_answers
@@ -48,7 +48,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _serve(settings: Settings, config: Path | None) -> int:
     _say(f"preparing {settings.site.var}/")
+    startup.begin()  # what prepares is loaded here
     sign_in = prepare(settings)
+    startup.done()
     in_front = kamailio.usable(settings)
     check_kamailio(settings, in_front)
     with (settings.site.var / "log" / "supervisor.log").open("a") as stream:

@@ -11,7 +11,10 @@ from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from paycall import startup
 from tests.postgres import Cluster, cluster
+
+startup.begin()
 
 # As Hypothesis itself does where CI is set: a machine that is busy is no finding.
 settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -29,6 +32,11 @@ _TURN = {f"test_{name}.py": turn for turn, name in enumerate(LONGEST)}
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first; the order within a file stays."""
     items.sort(key=lambda item: _TURN.get(item.path.name, len(LONGEST)))
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests are there and stay: they are not searched for garbage."""
+    startup.done()
 
 
 @pytest.fixture(scope="session")

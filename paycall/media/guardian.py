@@ -19,6 +19,7 @@ from pathlib import Path
 
 import structlog
 
+from paycall import startup
 from paycall.media.dialogs import Dialog
 from paycall.media.pipes import MAX_PACKET, send
 from paycall.media.release import release_dialogs, release_late
@@ -37,6 +38,7 @@ def start_guardian(address: str, journal: Path) -> socket.socket:
     os.setsid()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    startup.done()
     try:
         _guard(theirs, address, journal)
     finally:

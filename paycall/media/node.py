@@ -25,6 +25,7 @@ from pathlib import Path
 
 import structlog
 
+from paycall import startup
 from paycall.control.link import ControlLink
 from paycall.control.messages import AnyCommand, CellLost, CellStarted, Event, Hello
 from paycall.domain.errors import NotFoundError
@@ -365,6 +366,7 @@ def run_node(settings: MediaSettings, site: SiteSettings) -> int:  # noqa: ARG00
 async def _run(settings: MediaSettings, zygote: socket.socket, guardian: socket.socket) -> int:
     from paycall.metrics import new_registry, serving_metrics
 
+    startup.done()
     node = Node(settings, zygote, guardian)
     registry = new_registry()
     registry.register(node.metrics)

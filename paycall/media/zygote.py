@@ -18,6 +18,7 @@ import numpy as np
 import structlog
 
 from dsp import ToneListener, dtmf_string
+from paycall import startup
 from paycall.media.cell import CellSpec, run_cell
 from paycall.media.hardening import die_with_parent
 from paycall.media.pipeline import build_pipeline
@@ -78,6 +79,7 @@ class _Zygote:
     def run(self) -> None:
         _warm_up()
         share_with_children()
+        startup.done()
         while True:
             for key, _ in self._selector.select():
                 if key.data is not None:
