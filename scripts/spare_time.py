@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-NICENESS = 10
+NICENESS = 19
 
 
 def run(command: list[str]) -> int:
