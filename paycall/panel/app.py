@@ -103,6 +103,7 @@ def create_app(deps: PanelDependencies) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        dependencies=[Depends(gate)],  # for what would be added to the app itself
         lifespan=_lifespan(context, services),
     )
     app.state.context = context
