@@ -339,7 +339,7 @@ class Sipp:
         """The other sides' RTP ports, in order."""
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
-            found = re.findall(r"rtp (\d+)", self.log())
+            found = re.findall(r"rtp (\d+) event.*\n", self.log())  # whole lines: it is being written
             if len(found) >= count:
                 return [int(port) for port in found[:count]]
             if self.process.poll() not in (None, 0):

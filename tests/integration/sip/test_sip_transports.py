@@ -51,5 +51,5 @@ def test_srtp_towards_the_operator_alone_carries_speech_and_no_key() -> None:
         assert "SRTP is Enabled" in operator.output()
         site.panel.run(site.panel.hub.hang_up(call_id))
         assert site.panel.wait("call.ended", call_id=call_id).agent_leg_keys == 0
-        received = until(lambda: re.search(r"PR=(\d+)", operator.output()), what="figures of the call")
+        received = until(lambda: re.search(r"PR=(\d+)\D", operator.output()), what="figures of the call")
         assert int(received[1]) > 100
