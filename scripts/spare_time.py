@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-NICENESS = 19
+NICENESS = 10
 
 
 def run(command: list[str]) -> int:

@@ -45,12 +45,18 @@ class FakeClock:
 
     def __init__(self) -> None:
         self._ahead = timedelta()
+        self._stopped_at_s: float | None = None
 
     def now(self) -> datetime:
         return datetime.now(UTC) + self._ahead
 
     def monotonic(self) -> float:
-        return time.monotonic() + self._ahead.total_seconds()
+        real_s = time.monotonic() if self._stopped_at_s is None else self._stopped_at_s
+        return real_s + self._ahead.total_seconds()
+
+    def stop(self) -> None:
+        """From here on only ``advance`` moves what is measured: for limits that a slow machine would outwait."""
+        self._stopped_at_s = time.monotonic()
 
     def advance(self, **by: float) -> None:
         self._ahead += timedelta(**by)

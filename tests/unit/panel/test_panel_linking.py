@@ -82,6 +82,7 @@ def test_guesses_are_limited_for_each_call(run: Run) -> None:
 
 def test_guesses_are_limited_for_the_site_and_asking_for_each_operator(run: Run) -> None:
     async def scenario(world: PanelWorld) -> None:
+        world.clock.stop()
         anna = await world.signed_in("anna")
         for _ in range(30):
             await world.cell.say(m.LinkCodeKeyed(call_id=new_id("call")))
