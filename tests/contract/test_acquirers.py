@@ -253,7 +253,7 @@ def test_a_request_lost_on_the_way_can_be_reversed(peer: Any) -> None:
 def test_giving_up_waiting_leaves_the_outcome_unknown(peer: Any) -> None:
     request = order()
     with pytest.raises(NoAnswerError):
-        authorize(peer, request, SLOW, read_s=0.3)
+        authorize(peer, request, SLOW, read_s=1.5)
     assert charged(peer) == AMOUNT.amount_minor
     assert authorize(peer, request, SLOW).outcome is Outcome.APPROVED
     assert len(booked(peer, request)) == 1

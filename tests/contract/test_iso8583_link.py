@@ -164,7 +164,7 @@ def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_ones() -> None:
             await acquirer.authorize(order(), CARD)
         assert (await acquirer.authorize(order(), CARD)).outcome is Outcome.DECLINED
 
-    assert with_host(late_then_right, work, read_s=1.0).connections == 1
+    assert with_host(late_then_right, work, read_s=2.0).connections == 1
 
 
 def test_an_answer_with_a_foreign_reference_is_none() -> None:
@@ -175,7 +175,7 @@ def test_an_answer_with_a_foreign_reference_is_none() -> None:
         with pytest.raises(NoAnswerError):
             await acquirer.authorize(order(), CARD)
 
-    with_host(foreign, work, read_s=0.3)
+    with_host(foreign, work, read_s=1.0)
 
 
 def test_a_broken_line_answers_nobody_and_the_next_request_dials_anew() -> None:
@@ -229,7 +229,7 @@ def test_an_idle_line_is_echoed_and_a_dead_one_is_given_up() -> None:
         host.signs_on = True
         assert (await acquirer.authorize(order(), CARD)).outcome is Outcome.APPROVED
 
-    assert with_host(approve, work, echo_s=0.15, read_s=0.5).connections == 2
+    assert with_host(approve, work, echo_s=0.15, read_s=2.0).connections == 2
 
 
 def test_what_does_not_fit_the_hosts_format_is_not_sent() -> None:

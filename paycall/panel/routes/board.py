@@ -27,7 +27,7 @@ from paycall.panel.services.context import Context
 from paycall.panel.services.kept_cards import KeptCardService
 from paycall.panel.services.operations import limits_minor
 from paycall.panel.services.records import IN_THE_MIDDLE, has_number
-from paycall.panel.services.views import call_view, call_views, localise_payment
+from paycall.panel.services.views import call_views, localise_payment
 from paycall.panel.services.visibility import calls_of
 from paycall.panel.services.waiting import count_waiting
 from paycall.store.database import reading
@@ -130,14 +130,16 @@ def _board(
         ).all()
         front = _front(session, principal, [*rows], wanted, follow=follow)
         payment = _payment(session, context, principal, front)
+        shown = [*rows, front] if front is not None and front not in rows else rows
+        views = {view["id"]: Call(**view) for view in call_views(session, shown)}
         may_keep_cards = KeptCardService(context).may(principal)
         return kind(
             principal=principal,
             language=principal.language,
             site_name=site_name(request),
             here="calls",
-            calls=[Call(**view) for view in call_views(session, rows)],
-            front=Call(**call_view(session, front)) if front else None,
+            calls=[views[row.id] for row in rows],
+            front=views[front.id] if front else None,
             payment=payment,
             past=_past(session, principal, front),
             last_event_id=last_event_id,
