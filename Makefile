@@ -5,6 +5,8 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
     "$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo "$$p" && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+# Set on some machines for all: each of the hundred processes of a test run would compile the same sources anew.
+unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python scripts/second_look.py .pytest_cache
 
 .DEFAULT_GOAL := help
@@ -23,6 +25,7 @@ $(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
 	@echo "paycall: installing the packages in requirements.lock (about a minute the first time)"
 	@$(BIN)/python -m pip install --disable-pip-version-check --require-hashes --progress-bar on -q -r requirements.lock
 	@$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m compileall -q paycall dsp gateway_adapters
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
