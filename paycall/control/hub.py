@@ -181,9 +181,13 @@ class Hub:
             if hello is None or not hello.dials_out or len(connection.call_ids) >= hello.capacity:
                 continue
             command = DialOut(command_id=new_id("cmd"), call_id=call_id, agent_uri=agent_uri, number=number)
+            connection.call_ids.add(
+                call_id
+            )  # not only when it is heard of: who dials meanwhile takes another cell
             try:
                 await self._send(connection, command)
             except (StateError, LinkError):  # taken meanwhile, draining, or just gone
+                connection.call_ids.discard(call_id)
                 continue
             return
         raise StateError("every line is busy")

@@ -2,7 +2,7 @@
 
 Rules: every pjsua2 call happens in the thread that runs ``SipEndpoint.run``. Others ``post`` a job; a datagram of
 two line ends to our own SIP port (PJSIP takes it for a keep-alive) makes ``libHandleEvents`` return at once, so the
-thread can sleep for seconds and still start a job within half a millisecond. No SIP message is ever traced: INFO
+thread can wait and still start a job within half a millisecond. No SIP message is ever traced: INFO
 bodies and RTP events are card data.
 """
 
@@ -21,6 +21,7 @@ import pjsua2 as pj
 import structlog
 
 from paycall.media.guard import guarded
+from paycall.media.held_up import HeldUp
 
 log = structlog.get_logger(__name__)
 
@@ -32,10 +33,8 @@ OnRegistered = Callable[[int, int], None]
 BRIDGE_RATE_HZ = 8000
 FRAME_MS = 20
 MAX_SIP_CALLS = 4  # what the wheel was built with
-MAX_WAIT_MS = 10_000
+MAX_WAIT_MS = 500  # what `held_up` counts on
 KEEP_OBJECTS_S = 1.0
-OVERSLEPT_S = 1.5  # Kamailio asks the next cell after 2 s of silence
-BACKLOG_S = 0.3
 _SRTP_USE = {
     "off": pj.PJMEDIA_SRTP_DISABLED,
     "optional": pj.PJMEDIA_SRTP_OPTIONAL,
@@ -108,7 +107,7 @@ class SipEndpoint:
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._stopping = False
-        self._due_at = self._awake_at = 0.0  # when the present turn has to end; when one was far too late
+        self._held_up = HeldUp()
         self._thread = threading.get_ident()
         self._waker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._endpoint = pj.Endpoint()
@@ -210,8 +209,9 @@ class SipEndpoint:
         """
         while not self._stopping:
             wait_ms = self._run_due()
-            self._due_at = time.monotonic() + wait_ms / 1000
+            self._held_up.seen(time.monotonic(), wait_ms / 1000)
             self._endpoint.libHandleEvents(wait_ms)
+            self._held_up.seen(time.monotonic())
         self._endpoint.hangupAllCalls()
         end = time.monotonic() + 0.5
         while time.monotonic() < end:
@@ -220,10 +220,7 @@ class SipEndpoint:
 
     def has_overslept(self) -> bool:
         """Whether the thread was held up for so long that who asked in the meantime has given up. In callbacks."""
-        now = time.monotonic()
-        if now - self._due_at > OVERSLEPT_S:
-            self._awake_at = now
-        return now - self._awake_at < BACKLOG_S
+        return self._held_up.may_be_old(time.monotonic())
 
     def _run_due(self) -> int:
         """Run posted jobs and due timers; give the time until the next one, in ms."""

@@ -256,6 +256,23 @@ def test_a_call_is_dialled_by_a_cell_with_room_and_codes_go_to_all_cells() -> No
     run(story)
 
 
+def test_who_dial_at_the_same_moment_are_dialled_by_different_cells() -> None:
+    """A cell's second call leaves no place for a transfer."""
+
+    async def story(path: Path) -> None:
+        first, second, panel = Cell(path), Cell(path), Panel()
+        first.capacity = second.capacity = 2
+        async with panel.hub.serve(f"unix:{path}"), first.running(), second.running():
+            await panel.seen(Hello, count=2)
+            dialling = (
+                panel.hub.dial_out(new_id("call"), "sip:anna@127.0.0.1", "+3612345678") for _ in range(2)
+            )
+            await asyncio.gather(*dialling)
+            assert [len(cell.commands) for cell in (first, second)] == [1, 1]
+
+    run(story)
+
+
 def test_without_a_trunk_nothing_is_dialled() -> None:
     async def story(path: Path) -> None:
         cell, panel = Cell(path), Panel()

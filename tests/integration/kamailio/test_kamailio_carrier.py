@@ -13,7 +13,7 @@ import pytest
 from paycall.domain.fields import Field
 from paycall.health import sip_answers
 from paycall.kamailio import CONFIGURATIONS, find_program
-from paycall.media.endpoint import BACKLOG_S
+from paycall.media.held_up import BACKLOG_S
 from tests.phones import sipp
 from tests.phones.call import Call
 from tests.phones.kamailio import Kamailio
