@@ -91,7 +91,12 @@ class _Connection:
     writer: asyncio.StreamWriter
     hello: Hello | None = None
     call_ids: set[str] = field(default_factory=set)
+    dialling: set[str] = field(default_factory=set)  # asked for, and not heard of yet
     queue: asyncio.Queue[tuple[int, Event, float]] = field(default_factory=asyncio.Queue)
+
+
+def _calls(connection: _Connection) -> int:
+    return len(connection.call_ids | connection.dialling)
 
 
 class Hub:
@@ -176,19 +181,18 @@ class Hub:
         """Have a cell with a free place ring this phone, then dial the number."""
         if not self.can_dial_out():
             raise NoTrunkError
-        for connection in sorted(self._cells(), key=lambda each: len(each.call_ids)):
+        for connection in sorted(self._cells(), key=_calls):
             hello = connection.hello
-            if hello is None or not hello.dials_out or len(connection.call_ids) >= hello.capacity:
+            if hello is None or not hello.dials_out or _calls(connection) >= hello.capacity:
                 continue
             command = DialOut(command_id=new_id("cmd"), call_id=call_id, agent_uri=agent_uri, number=number)
-            connection.call_ids.add(
-                call_id
-            )  # not only when it is heard of: who dials meanwhile takes another cell
+            connection.dialling.add(call_id)
             try:
                 await self._send(connection, command)
             except (StateError, LinkError):  # taken meanwhile, draining, or just gone
-                connection.call_ids.discard(call_id)
                 continue
+            finally:
+                connection.dialling.discard(call_id)
             return
         raise StateError("every line is busy")
 

@@ -273,6 +273,22 @@ def test_who_dial_at_the_same_moment_are_dialled_by_different_cells() -> None:
     run(story)
 
 
+def test_a_number_that_is_refused_takes_no_place() -> None:
+    async def story(path: Path) -> None:
+        cell, panel = Cell(path), Panel()
+        cell.capacity = 1
+        cell.refuse = NumberNotAllowedError()
+        async with panel.hub.serve(f"unix:{path}"), cell.running():
+            await panel.seen(Hello)
+            for _ in range(2):
+                with pytest.raises(NumberNotAllowedError):
+                    await panel.hub.dial_out(new_id("call"), "sip:anna@127.0.0.1", "+3612345678")
+            cell.refuse = None
+            await panel.hub.dial_out(new_id("call"), "sip:anna@127.0.0.1", "+3612345678")
+
+    run(story)
+
+
 def test_without_a_trunk_nothing_is_dialled() -> None:
     async def story(path: Path) -> None:
         cell, panel = Cell(path), Panel()
