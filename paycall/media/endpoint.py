@@ -21,7 +21,7 @@ import pjsua2 as pj
 import structlog
 
 from paycall.media.guard import guarded
-from paycall.media.held_up import HeldUp
+from paycall.media.held_up import LONGEST_WAIT_S, HeldUp
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ OnRegistered = Callable[[int, int], None]
 BRIDGE_RATE_HZ = 8000
 FRAME_MS = 20
 MAX_SIP_CALLS = 4  # what the wheel was built with
-MAX_WAIT_MS = 500  # what `held_up` counts on
+MAX_WAIT_MS = int(LONGEST_WAIT_S * 1000)
 KEEP_OBJECTS_S = 1.0
 _SRTP_USE = {
     "off": pj.PJMEDIA_SRTP_DISABLED,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from paycall.media.held_up import BACKLOG_S, OVERSLEPT_S, HeldUp
+from paycall.media.held_up import BACKLOG_S, LONGEST_WAIT_S, OVERSLEPT_S, HeldUp
 
-LONGEST_WAIT_S = 0.5
 SILENCE_S = 2.0  # fr_timer of config/kamailio/common.cfg
 START_S = 1000.0
 
@@ -18,6 +17,7 @@ START_S = 1000.0
     asked_after_s=st.floats(0, 10),
     since_s=st.floats(0, 10),
 )
+@example(asleep_s=0.0, wait_s=LONGEST_WAIT_S, asked_after_s=0.0, since_s=0.0)
 def test_whoever_was_not_answered_for_two_seconds_is_found_old(
     asleep_s: float, wait_s: float, asked_after_s: float, since_s: float
 ) -> None:
