@@ -136,7 +136,8 @@ def add_operator(
     plain = _plain(name)
     if not plain or len(plain) > 60 or not all(c.isalnum() or c in "._-@" for c in plain):
         raise InputError("a name has 1 to 60 letters, digits, dots, dashes or @")
-    if len({unicodedata.name(c).split()[0] for c in plain if c.isalpha()}) > 1:
+    alphabets = {unicodedata.name(c, "").partition(" ")[0] for c in plain if c.isalpha()}
+    if len(alphabets) > 1 or "" in alphabets:  # some letters have no name: Tangut's, for one
         raise InputError("the letters of a name are of one alphabet")  # or it could look like another's
     if by_name(session, plain) is not None:
         raise InputError("this name is taken")

@@ -212,7 +212,8 @@ def test_a_name_is_one_account_however_it_is_typed_and_of_one_alphabet(run: Run)
     async def scenario(world: PanelWorld) -> None:
         world.add("boss", Role.ADMINISTRATOR)
         boss = await world.signed_in("boss")
-        for name in ("\uff21nna", "\u0430nna"):  # full-width; a Cyrillic letter among Latin ones
+        # full-width; a Cyrillic letter among Latin ones; a Tangut letter, which has no name of its own
+        for name in ("\uff21nna", "\u0430nna", "\U00017000"):
             answer = await boss.post("/api/v1/operators", json={"name": name})
             assert (answer.status_code, answer.json()["code"]) == (422, "name-taken")
         assert (

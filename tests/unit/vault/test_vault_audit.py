@@ -16,6 +16,12 @@ from paycall.domain.ids import new_id
 from tests.fakes.vault_harness import CODE, NUMBER, VaultHarness
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command reads the logs under var/, where there are some: not those that `make run` has left here."""
+    monkeypatch.chdir(tmp_path)
+
+
 def audit(vault: VaultHarness, *words: str) -> int:
     config = vault.directory / "paycall.toml"
     config.write_text(f'[vault]\ndatabase_url = "{vault.database_url}"\n')
