@@ -91,12 +91,13 @@ class _Connection:
     writer: asyncio.StreamWriter
     hello: Hello | None = None
     call_ids: set[str] = field(default_factory=set)
-    dialling: set[str] = field(default_factory=set)  # asked for, and not heard of yet
+    # What the cell was told to dial and has not answered: command -> call.
+    dialling: dict[str, str] = field(default_factory=dict)
     queue: asyncio.Queue[tuple[int, Event, float]] = field(default_factory=asyncio.Queue)
 
 
 def _calls(connection: _Connection) -> int:
-    return len(connection.call_ids | connection.dialling)
+    return len(connection.call_ids | set(connection.dialling.values()))
 
 
 class Hub:
@@ -178,7 +179,11 @@ class Hub:
         )
 
     async def dial_out(self, call_id: str, agent_uri: str, number: str) -> None:
-        """Have a cell with a free place ring this phone, then dial the number."""
+        """Have a cell with a free place ring this phone, then dial the number.
+
+        A cell that does not answer may be about to dial, so no other one is asked: it is told to hang up again, and
+        its place counts as taken until it answers.
+        """
         if not self.can_dial_out():
             raise NoTrunkError
         for connection in sorted(self._cells(), key=_calls):
@@ -186,13 +191,15 @@ class Hub:
             if hello is None or not hello.dials_out or _calls(connection) >= hello.capacity:
                 continue
             command = DialOut(command_id=new_id("cmd"), call_id=call_id, agent_uri=agent_uri, number=number)
-            connection.dialling.add(call_id)
+            connection.dialling[command.command_id] = call_id
             try:
                 await self._send(connection, command)
-            except (StateError, LinkError):  # taken meanwhile, draining, or just gone
+            except StateError:  # taken meanwhile, or draining
                 continue
-            finally:
-                connection.dialling.discard(call_id)
+            except LinkError:
+                hang_up = HangUp(command_id=new_id("cmd"), call_id=call_id)
+                connection.writer.write(encode({"command": hang_up.model_dump(mode="json")}))
+                raise
             return
         raise StateError("every line is busy")
 
@@ -292,6 +299,7 @@ class Hub:
         event = parse_event(data)
         match event:
             case CommandDone() | CommandRefused():
+                connection.dialling.pop(event.command_id, None)
                 self._settle(event)
             case Hello():
                 connection.hello = event

@@ -109,7 +109,8 @@ class CallControl(Protocol):
     async def dial_out(self, call_id: str, agent_uri: str, number: str) -> None:
         """Ring this phone of an operator's, then dial the number.
 
-        Raises ``StateError`` if every line is busy or there is no trunk, ``InputError`` if its settings forbid it.
+        Raises ``StateError`` if every line is busy or there is no trunk, ``InputError`` if its settings forbid it,
+        ``LinkError`` if the cell did not answer: it hangs up, should it dial all the same.
         """
 
     async def expect_link_code(self, link_id: str, code: str, seconds: float) -> None:

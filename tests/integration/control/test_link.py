@@ -19,9 +19,11 @@ from paycall.control.messages import (
     CallConnected,
     CallEnded,
     CallSnapshot,
+    DialOut,
     Event,
     ExpectLinkCode,
     FieldProgress,
+    HangUp,
     Hello,
     StartCapture,
 )
@@ -63,6 +65,8 @@ class Cell:
         self.dials_out = True
         self.commands: list[AnyCommand] = []
         self.refuse: Exception | None = None
+        self.awake = asyncio.Event()
+        self.awake.set()
         self.link = ControlLink(f"unix:{path}", self.hello, self.on_command)
 
     def hello(self) -> Hello:
@@ -78,6 +82,7 @@ class Cell:
         )
 
     async def on_command(self, command: AnyCommand) -> None:
+        await self.awake.wait()
         if self.refuse:
             raise self.refuse
         self.commands.append(command)
@@ -95,10 +100,10 @@ class Cell:
 class Panel:
     """The panel's end: remembers the events it was handed."""
 
-    def __init__(self) -> None:
+    def __init__(self, command_timeout_s: float = 20.0) -> None:
         self.events: list[Event] = []
         self.fail_times = 0
-        self.hub = Hub(self.handle, command_timeout_s=20.0)
+        self.hub = Hub(self.handle, command_timeout_s)
 
     async def handle(self, sender_id: str, event: Event) -> None:
         if self.fail_times:
@@ -285,6 +290,36 @@ def test_a_number_that_is_refused_takes_no_place() -> None:
                     await panel.hub.dial_out(new_id("call"), "sip:anna@127.0.0.1", "+3612345678")
             cell.refuse = None
             await panel.hub.dial_out(new_id("call"), "sip:anna@127.0.0.1", "+3612345678")
+
+    run(story)
+
+
+def test_nobody_is_dialled_twice_when_a_cell_answers_too_late() -> None:
+    """The cell hangs up what it dials all the same; until then its place counts as taken."""
+
+    async def story(path: Path) -> None:
+        asleep, other, panel = Cell(path), Cell(path), Panel(command_timeout_s=2.0)
+        calls = [new_id("call") for _ in range(3)]
+
+        async def dial(call_id: str) -> None:
+            await panel.hub.dial_out(call_id, "sip:anna@127.0.0.1", "+3612345678")
+
+        async with panel.hub.serve(f"unix:{path}"), asleep.running():
+            await panel.seen(Hello)
+            async with other.running():
+                await panel.seen(Hello, count=2)
+                asleep.awake.clear()
+                with pytest.raises(LinkError):
+                    await dial(calls[0])
+                assert other.commands == []
+                await dial(calls[1])
+                assert [command.call_id for command in other.commands] == [calls[1]]
+                asleep.awake.set()
+                while asleep.link.unacknowledged or len(asleep.commands) < 2:
+                    await asyncio.sleep(0.01)
+                await dial(calls[2])
+        told = [(type(command), command.call_id) for command in asleep.commands]
+        assert told == [(DialOut, calls[0]), (HangUp, calls[0]), (DialOut, calls[2])]
 
     run(story)
 

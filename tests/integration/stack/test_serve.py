@@ -15,6 +15,7 @@ import pytest
 
 from paycall.demo.stack import HOST, Stack, start_stack
 from tests.phones.rtp import free_port
+from tests.phones.site import until
 
 SECRET = "f00-not-to-be-shown"
 
@@ -30,7 +31,8 @@ def serve(config: Path, command: str = "serve") -> tuple[int, list[str], str]:
         env={name: value for name, value in os.environ.items() if not name.startswith("PAYCALL_")},
     )
     said, _ = process.communicate(timeout=90)
-    assert started_with(config) == []
+    # The media node's parent of cells and its guardian end when they have seen that it is gone.
+    until(lambda: not started_with(config), 10.0, what="end of the processes of this start")
     progress = ("paycall: preparing", "paycall: starting", "paycall: stopping")
     return process.returncode, [line for line in said.splitlines() if not line.startswith(progress)], said
 
