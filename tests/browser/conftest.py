@@ -35,8 +35,8 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-# An acquirer's silence that a test makes lasts as long as the machine is slow: with less patience the vault would have
-# asked six times by then and take the payment back, or leave the acquirer alone when the next test charges.
+# An acquirer's silence that a test makes lasts as long as the machine is slow: with less patience the vault would
+# have asked six times by then and take the payment back, or leave the acquirer alone when the next test charges.
 SITE = """
 reusable_token_roles = ["operator"]
 brands = ["visa", "amex"]
