@@ -144,6 +144,7 @@ class Glewlwyd:
         )
 
     def _tell(self, path: str, **body: Any) -> None:
+        assert self._sign_in()  # an administrator's password counts for ten minutes, and a test run is longer
         answer = self._admin.post(path, json=body)
         assert answer.status_code == 200, answer.text
 

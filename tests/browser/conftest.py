@@ -52,7 +52,7 @@ supervisor = 1000
 [panel.settle_limits_minor]
 operator = 500000
 [vault]
-acquirer_timeout_s = 8.0
+acquirer_timeout_s = 15.0
 reusable_token_months = 13
 [media.recording]
 enabled = true
