@@ -100,6 +100,10 @@ def _calls(connection: _Connection) -> int:
     return len(connection.call_ids | set(connection.dialling.values()))
 
 
+def _frame(command: AnyCommand) -> bytes:
+    return encode({"command": command.model_dump(mode="json")})
+
+
 class Hub:
     """Serves the control address and implements ``domain.ports.CallControl``."""
 
@@ -198,7 +202,7 @@ class Hub:
                 continue
             except LinkError:
                 hang_up = HangUp(command_id=new_id("cmd"), call_id=call_id)
-                connection.writer.write(encode({"command": hang_up.model_dump(mode="json")}))
+                connection.writer.write(_frame(hang_up))
                 raise
             return
         raise StateError("every line is busy")
@@ -235,7 +239,7 @@ class Hub:
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[command.command_id] = answer
         try:
-            connection.writer.write(encode({"command": command.model_dump(mode="json")}))
+            connection.writer.write(_frame(command))
             await connection.writer.drain()
             async with asyncio.timeout(self._timeout_s):
                 await answer
