@@ -72,14 +72,14 @@ def _handed_on(seats: Sequence[Seat], phones: dict[str, PlainAgent], uri: str) -
 
 def _customers_answer(seats: Sequence[Seat], customers: OperatorsPhone) -> None:
     """The own phone rings, then the customer's, as the tab says; the card is keyed there."""
-    for seat in seats:
+    for count, seat in enumerate(seats, 1):
         seat.page.click("#dial-dialog .primary")
-    for state in ("Ringing", "In a call"):
-        for seat in seats:
-            expect(seat.page).to_have_title(
-                re.compile(f"^{re.escape(f'{say(seat.language, state)}: {seat.number}')} – ")
-            )
+        _says_in_its_tab(seat, "Ringing")
+        customers.answered(
+            count
+        )  # the next one dials when this customer's phone rings: so its calls are told apart
     for seat in seats:
+        _says_in_its_tab(seat, "In a call")
         front = seat.page.locator("#front-call.connected")
         expect(front.locator("h1.caller")).to_have_text(seat.number)
         expect(front.locator(".tag")).to_have_text(say(seat.language, "You call"))
@@ -92,6 +92,12 @@ def _customers_answer(seats: Sequence[Seat], customers: OperatorsPhone) -> None:
     charge(seats, "settled")
     for seat in seats:
         assert seat.payment()["card"]["last4"] == GOOD[-4:]
+
+
+def _says_in_its_tab(seat: Seat, state: str) -> None:
+    expect(seat.page).to_have_title(
+        re.compile(f"^{re.escape(f'{say(seat.language, state)}: {seat.number}')} – ")
+    )
 
 
 def _hang_up_without_a_connection(seats: Sequence[Seat]) -> None:

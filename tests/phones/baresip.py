@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import tempfile
@@ -23,7 +24,6 @@ module uuid.so
 module srtp.so
 module_tmp account.so
 module_app menu.so
-module_app rtcpsummary.so
 module ctrl_tcp.so
 ctrl_tcp_listen 127.0.0.1:{control}
 sip_listen 127.0.0.1:{sip}
@@ -109,6 +109,14 @@ class Baresip:
         for key in keys:
             self.command("sndcode", key)
             time.sleep(on_s + off_s)
+
+    def received(self) -> int:
+        """How many RTP packets of its call it has taken so far; what cannot be decrypted does not count."""
+        self.command("audio_debug")
+        said = ""
+        while not (found := re.search(r" rcvd=(\d+)", said)):
+            said += self._control.recv(65536).decode("utf-8", "replace")
+        return int(found[1])
 
     def output(self) -> str:
         """What it printed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from paycall.domain.fields import Field
 from tests.phones import sipp
 from tests.phones.baresip import Baresip
 from tests.phones.rtp import RtpPort, Stream, free_port
-from tests.phones.site import Site, until
+from tests.phones.site import Site
 
 CARD = "4111111111111111"
 
@@ -49,7 +48,6 @@ def test_srtp_towards_the_operator_alone_carries_speech_and_no_key() -> None:
         site.panel.wait("capture.completed", call_id=call_id)
         assert site.vault.values(payment) == {Field.CARD_NUMBER: CARD}
         assert "SRTP is Enabled" in operator.output()
+        assert operator.received() > 100
         site.panel.run(site.panel.hub.hang_up(call_id))
         assert site.panel.wait("call.ended", call_id=call_id).agent_leg_keys == 0
-        received = until(lambda: re.search(r"PR=(\d+)\D", operator.output()), what="figures of the call")
-        assert int(received[1]) > 100
