@@ -1,8 +1,9 @@
 # paycall: every command of the project. `make` alone lists them.
 # A fresh machine needs Python 3.11 or 3.12 (with venv) and make; `make test` installs the rest with apt.
 
-PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
-    "$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo "$$p" && break; done)
+# 3.12 before 3.11 (a cell takes less memory), and of either the system's own first: it gets the system's security updates.
+PYTHON ?= $(shell for p in /usr/bin/python3.12 python3.12 /usr/bin/python3.11 python3.11 python3; do \
+    "$$p" -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo "$$p" && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 # Set on some machines for all: each of the hundred processes of a test run would compile the same sources anew.
@@ -16,25 +17,28 @@ help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | column -t -s- -l2
 
 $(BIN)/python:
-	@[ -n "$(PYTHON)" ] || { echo "paycall needs Python 3.11 or 3.12; none was found. Name one: make run PYTHON=/path/to/python3.12"; exit 1; }
+	@[ -n "$(PYTHON)" ] || { echo "paycall needs Python 3.11 or 3.12 with venv (Debian: apt install python3-venv); none was found. Name one: make run PYTHON=/path/to/python3.12"; exit 1; }
 	@echo "paycall: making $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "paycall: $(PYTHON) cannot make a virtual environment (Debian: apt install python3-venv)"; exit 1; }
 
-# A stamp for each lock, so that a second start installs nothing.
+# A stamp for each lock, so that a second start installs nothing. The two are complete and share no package: nothing
+# has to be resolved, and both can be installed at the same time.
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-deps -q
+
 $(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
 	@echo "paycall: installing the packages in requirements.lock (about a minute the first time)"
-	@$(BIN)/python -m pip install --disable-pip-version-check --require-hashes --progress-bar on -q -r requirements.lock
-	@$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
+	@$(PIP_INSTALL) --require-hashes --progress-bar on -r requirements.lock
+	@$(PIP_INSTALL) --no-build-isolation -e .
 	@$(BIN)/python -m compileall -q paycall dsp gateway_adapters
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+$(VENV)/.dev: requirements-dev.lock | $(BIN)/python
 	@echo "paycall: installing the packages in requirements-dev.lock"
-	@$(BIN)/python -m pip install --disable-pip-version-check --require-hashes --no-compile -q -r requirements-dev.lock
+	@$(PIP_INSTALL) --require-hashes --no-compile -r requirements-dev.lock
 	@touch $@
 
 install: ## make the environment alone, the tests' needs included
-	@$(MAKE) --no-print-directory --jobs 2 $(VENV)/.dev system-tools
+	@$(MAKE) --no-print-directory --jobs 3 $(VENV)/.runtime $(VENV)/.dev system-tools
 
 system-tools:
 	@sh scripts/system-tools.sh
@@ -71,7 +75,7 @@ test-browser:
 test-dsp:
 	$(PYTEST)/dsp --durations 10 tests/integration/dsp
 
-lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
+lint: $(VENV)/.runtime $(VENV)/.dev ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -99,7 +103,7 @@ soak: install ## 2,000 calls with captures, 8 at a time, cells killed at random 
 screenshots: install ## the panel's pages into docs/screenshots
 	$(BIN)/python scripts/screenshots.py
 
-lock: $(VENV)/.dev ## write the lock files anew from pyproject.toml
+lock: $(VENV)/.runtime $(VENV)/.dev ## write the lock files anew from pyproject.toml
 	scripts/lock.sh
 
 clean: ## remove the environment and what was built; var/ (keys, data) stays

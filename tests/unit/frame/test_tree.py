@@ -22,10 +22,21 @@ def tracked() -> list[str]:
 @pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
 def test_locks_pin_with_hashes_and_name_no_address(lock: str) -> None:
     text = (ROOT / lock).read_text()
-    pins = re.findall(r"^[a-zA-Z0-9_.\[\]-]+==[^ ]+", text, re.M)
-    assert len(pins) > 20
+    assert len(_pins(lock)) > 20
     assert "://" not in text
-    assert all(re.search(rf"^{re.escape(pin)}.*\\\n\s+--hash=sha256:", text, re.M) for pin in pins)
+    assert all(re.search(rf"^{re.escape(pin)}.*\\\n\s+--hash=sha256:", text, re.M) for pin in _pins(lock))
+
+
+def test_no_package_is_in_both_locks_as_both_are_installed_at_the_same_time() -> None:
+    runs, tests = (
+        {pin.partition("==")[0] for pin in _pins(lock)}
+        for lock in ("requirements.lock", "requirements-dev.lock")
+    )
+    assert runs & tests == set()
+
+
+def _pins(lock: str) -> list[str]:
+    return re.findall(r"^[a-zA-Z0-9_.\[\]-]+==[^ ]+", (ROOT / lock).read_text(), re.M)
 
 
 def test_no_third_party_code_in_the_tree() -> None:
