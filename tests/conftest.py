@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,15 @@ from paycall import startup
 from tests.postgres import Cluster, cluster
 
 startup.begin()
+
+# Processes that tests start have what they have where paycall is installed: structlog and httpx change with rich,
+# which is here only because tools for testing want it. Those run in this process and keep it.
+_AS_INSTALLED = str(Path(__file__).parent / "as_installed")
+_PATHS = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [_AS_INSTALLED, *(p for p in _PATHS if p not in ("", _AS_INSTALLED))]
+)
+sys.path[:] = [path for path in sys.path if path != _AS_INSTALLED]
 
 # As Hypothesis itself does where CI is set: a machine that is busy is no finding.
 settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import dsp
 from paycall.demo import cards
@@ -19,6 +20,12 @@ from tests.phones.site import until
 from tests.phones.spandsp import spandsp_keys
 
 SPEECH = Path(__file__).parents[3] / "paycall" / "demo" / "speech"
+
+
+@pytest.fixture(scope="module")
+def seat() -> Iterator[Desk]:
+    with desk() as one:
+        yield one
 
 
 def speech(name: str) -> np.ndarray:
@@ -42,10 +49,12 @@ def assert_nothing_leaked(seat: Desk, pcm: np.ndarray, events: list[str]) -> Non
         assert card.number.encode() not in written
 
 
-def bring_through_decline_to_approval(seat: Desk, key: Callable[[cards.TestCard], None]) -> str:
+def bring_through_decline_to_approval(
+    seat: Desk, amount_minor: int, key: Callable[[cards.TestCard], None]
+) -> str:
     """Both attempts; ``key(card)`` makes the caller key a card."""
     call = seat.call()
-    payment_id = seat.pay(call)
+    payment_id = seat.pay(call, amount_minor)
     key(DECLINED)
     seat.payment(payment_id, "ready")
     seat.post(f"/payments/{payment_id}/authorize")
@@ -80,31 +89,30 @@ def link_by_phone(seat: Desk, rtp: RtpPort, operator: sipp.Sipp) -> None:
     until(lambda: seat.get(f"/calls/{call['id']}")["operator_id"] == me, what="the call to be mine")
 
 
-def test_baresip_calls_with_rfc4733_and_sipp_answers() -> None:
-    with desk() as seat:
-        rtp = RtpPort()
-        operator = sipp.Sipp(sipp.agent(rtp.port), seat.stack.agent_port)
-        caller = Baresip(np.tile(np.concatenate([speech("caller-hello"), np.zeros(8000, np.int16)]), 20))
-        try:
-            caller.command("dial", seat.stack.sip_uris[0])
-            link_by_phone(seat, rtp, operator)
-            call_id = bring_through_decline_to_approval(seat, lambda card: caller.press(keys_of(card)))
-            time.sleep(1)
-            caller.command("hangup")
-            ended = seat.call("ended")
-            assert (ended["id"], ended["agent_leg_keys"], ended["alarm"]) == (call_id, 0, None)
-            heard = rtp.heard()
-            assert_nothing_leaked(seat, heard.pcm, heard.events)
-        finally:
-            caller.close()
-            operator.close()
-            rtp.close()
+def test_baresip_calls_with_rfc4733_and_sipp_answers(seat: Desk) -> None:
+    rtp = RtpPort()
+    operator = sipp.Sipp(sipp.agent(rtp.port), seat.stack.agent_port)
+    caller = Baresip(np.tile(np.concatenate([speech("caller-hello"), np.zeros(8000, np.int16)]), 20))
+    try:
+        caller.command("dial", seat.stack.sip_uris[0])
+        link_by_phone(seat, rtp, operator)
+        call_id = bring_through_decline_to_approval(seat, 4990, lambda card: caller.press(keys_of(card)))
+        time.sleep(1)
+        caller.command("hangup")
+        ended = seat.call("ended")
+        assert (ended["id"], ended["agent_leg_keys"], ended["alarm"]) == (call_id, 0, None)
+        heard = rtp.heard()
+        assert_nothing_leaked(seat, heard.pcm, heard.events)
+    finally:
+        caller.close()
+        operator.close()
+        rtp.close()
 
 
 _PLAYED = '<nop><action><exec rtp_stream="{file},1,8,PCMA/8000"/></action></nop>\n'
 
 
-def test_sipp_plays_recorded_tones_and_sipp_answers(tmp_path: Path) -> None:
+def test_sipp_plays_recorded_tones_and_sipp_answers(seat: Desk, tmp_path: Path) -> None:
     recording = tmp_path / "caller.alaw"
     tones = [dsp.dtmf_string(keys_of(card), 0.09, 0.09, level_dbm0=-9.0) for card in (DECLINED, APPROVED)]
     quiet = np.zeros(8 * 8000, np.int16)
@@ -113,29 +121,28 @@ def test_sipp_plays_recorded_tones_and_sipp_answers(tmp_path: Path) -> None:
         [speech("caller-hello"), quiet, tones[0], quiet, tones[1], quiet, speech("caller-done"), tail]
     )
     recording.write_bytes(dsp.encode_alaw(sound).tobytes())
-    with desk() as seat:
-        rtp = RtpPort()
-        operator = sipp.Sipp(sipp.agent(rtp.port), seat.stack.agent_port)
-        plays = sipp.scenario(
-            "plays",
-            sipp.invite("4930123456", sipp.sdp(0).replace("audio 0 ", "audio [rtpstream_audio_port] ")),
-            sipp.receive("100", 'optional="true"'),
-            sipp.receive("180", 'optional="true"'),
-            sipp.receive("200", 'rrs="true"'),
-            sipp.in_dialog("ACK", "4930123456", 1),
-            _PLAYED.format(file=recording),
-            sipp.receive("BYE", 'timeout="120000"'),
-            sipp.message(sipp.ANSWER_OK),
-        )
-        caller = sipp.Sipp(plays, free_port(), seat.stack.sip_uris[0].removeprefix("sip:").partition("@")[2])
-        try:
-            call_id = bring_through_decline_to_approval(seat, lambda card: None)
-            time.sleep(5)
-            heard = rtp.heard()
-            assert_nothing_leaked(seat, heard.pcm, heard.events)
-            call = next(c for c in seat.get("/calls?state=all")["calls"] if c["id"] == call_id)
-            assert (call["agent_leg_keys"], call["alarm"]) == (0, None)
-        finally:
-            caller.close()
-            operator.close()
-            rtp.close()
+    rtp = RtpPort()
+    operator = sipp.Sipp(sipp.agent(rtp.port), seat.stack.agent_port)
+    plays = sipp.scenario(
+        "plays",
+        sipp.invite("4930123456", sipp.sdp(0).replace("audio 0 ", "audio [rtpstream_audio_port] ")),
+        sipp.receive("100", 'optional="true"'),
+        sipp.receive("180", 'optional="true"'),
+        sipp.receive("200", 'rrs="true"'),
+        sipp.in_dialog("ACK", "4930123456", 1),
+        _PLAYED.format(file=recording),
+        sipp.receive("BYE", 'timeout="120000"'),
+        sipp.message(sipp.ANSWER_OK),
+    )
+    caller = sipp.Sipp(plays, free_port(), seat.stack.sip_uris[0].removeprefix("sip:").partition("@")[2])
+    try:
+        call_id = bring_through_decline_to_approval(seat, 5990, lambda card: None)
+        time.sleep(5)
+        heard = rtp.heard()
+        assert_nothing_leaked(seat, heard.pcm, heard.events)
+        call = next(c for c in seat.get("/calls?state=all")["calls"] if c["id"] == call_id)
+        assert (call["agent_leg_keys"], call["alarm"]) == (0, None)
+    finally:
+        caller.close()
+        operator.close()
+        rtp.close()

@@ -7,6 +7,8 @@ import gc
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,3 +55,9 @@ def test_a_tool_searches_for_garbage_while_it_works(tmp_path: Path, monkeypatch:
 def test_a_command_that_is_refused_leaves_the_search_on(tmp_path: Path) -> None:
     assert main(["panel", "--config", str(tmp_path / "none.toml")]) == 2
     assert gc.isenabled()
+
+
+def test_processes_that_tests_start_have_the_packages_that_paycall_s_own_have() -> None:
+    script = "import structlog.dev; print(structlog.dev.rich)"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout == "None\n"
