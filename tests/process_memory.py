@@ -62,6 +62,14 @@ def _without_empty_pages(block: bytes) -> bytes:
     return pages[pages.any(axis=1)].tobytes()
 
 
+def around(content: bytes, what: bytes, before: int, after: int) -> Iterator[bytes]:
+    """Each place with these bytes, and its neighbours: for patterns that would take long in all of it."""
+    at = content.find(what)
+    while at >= 0:
+        yield content[max(0, at - before) : at + len(what) + after]
+        at = content.find(what, at + 1)
+
+
 def code_block(pid: int) -> bytes:
     """The vault's locked block for security codes, found by its flags in the kernel's list."""
     where = ""

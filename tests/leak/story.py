@@ -37,7 +37,7 @@ from tests.phones.desk import CODE, EXPIRY, NUMBER, Desk
 from tests.phones.rtp import all_before_others
 from tests.phones.scripted import Phones, phones
 from tests.phones.site import PATIENCE_S, until
-from tests.process_memory import blocks, code_block, need_rights, open_files, started_with
+from tests.process_memory import around, blocks, code_block, need_rights, open_files, started_with
 
 # Codes that begin with a zero: no number in a log is written so, and so none is taken for one of them.
 DECLINED = TestCard("4242428391750638", "0932", "083", "")
@@ -99,10 +99,8 @@ class Search:
             place = f"memory of {name}"
             found += [Finding(place, what) for form, what in self._forms if form in block]
             for code in _CODES:
-                at = block.find(code)
-                while at >= 0:
-                    found += self._searcher.in_bytes(block[max(0, at - 40) : at + 12], place)
-                    at = block.find(code, at + 1)
+                for piece in around(block, code, 40, 8):
+                    found += self._searcher.in_bytes(piece, place)
         return found
 
     def _scanned(self, data: bytes, place: str) -> list[Finding]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import hashlib
 import hmac
 import secrets
@@ -52,8 +53,9 @@ def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
     return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
 
 
+@functools.cache
 def trusted() -> ssl.SSLContext:
-    """Whom to believe: what the system trusts, so that a site can add an authority of its own."""
+    """Whom to believe: what the system trusts (read once), so that a site can add an authority of its own."""
     return ssl.create_default_context()
 
 
