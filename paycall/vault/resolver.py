@@ -117,6 +117,8 @@ class Resolver:
     def _due(self) -> tuple[list[Attempt], list[tuple[Operation, Attempt]]]:
         now = self._clock.now().isoformat()
         with self._store.reading() as connection:
+            if not self._store.anything_due(connection, now):
+                return [], []
             attempts = self._store.attempts_due(connection, now, _BATCH)
             return attempts, self._store.operations_due(connection, now, _BATCH)
 
