@@ -75,9 +75,8 @@ def _customers_answer(seats: Sequence[Seat], customers: OperatorsPhone) -> None:
     for count, seat in enumerate(seats, 1):
         seat.page.click("#dial-dialog .primary")
         _says_in_its_tab(seat, "Ringing")
-        customers.answered(
-            count
-        )  # the next one dials when this customer's phone rings: so its calls are told apart
+        # The next one dials when this customer's phone rings: so whose call is which is known by their order.
+        customers.answered(count)
     for seat in seats:
         _says_in_its_tab(seat, "In a call")
         front = seat.page.locator("#front-call.connected")
