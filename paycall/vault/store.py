@@ -360,8 +360,6 @@ class Store(Database):
         self, connection: sa.Connection, query: sa.Select[Any]
     ) -> list[tuple[Operation, Attempt]]:
         found = _all(connection, query, Operation)
-        if not found:
-            return []
         ids = {operation.attempt_id for operation in found}
         of_these = sa.select(attempts).where(attempts.c.attempt_id.in_(ids))
         by_id = {attempt.attempt_id: attempt for attempt in _all(connection, of_these, Attempt)}
