@@ -1,9 +1,9 @@
-"""A scripted phone, one process for each: ``python -m paycall.demo.phone``.
+"""A scripted phone, one process for each, forked by ``paycall.demo.phone_parent``.
 
-It is driven by lines of JSON on its standard input and answers with lines of JSON on its standard output (anything
-else that would be printed goes to the error stream). Rules: digits to key come in through the standard input or are
-those of the test cards it knows; none goes out but to who asks with ``received``; nothing is logged. The process
-ends with ``quit``, when its input closes, or after its time limit, whatever else happens.
+It is driven by lines of JSON that come over its line, a stream socket, and answers with lines of JSON. Rules: digits
+to key come in over the line or are those of the test cards it knows; none goes out but to who asks with
+``received``; nothing is logged. The process ends with ``quit``, when its line closes, or after its time limit,
+whatever else happens.
 
 Commands (``do``; ``id`` is repeated in what answers it)::
 
@@ -23,14 +23,11 @@ Events (``event``)::
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import gc
 import json
 import os
 import random
 import socket
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -177,7 +174,7 @@ class Phone:
     # ---- commands -----------------------------------------------------------------------------------------
 
     def carry_out(self, command: Command) -> None:
-        """Do what a line of the standard input says; what can't be done is answered with ``failed``."""
+        """Do what a line of JSON says; what can't be done is answered with ``failed``."""
         handlers: dict[str, Callable[[Command], object]] = {
             "call": self._call,
             "answer": self._answer,
@@ -313,23 +310,21 @@ def _read_commands(phone: Phone, lines: TextIO) -> None:
     threading.Timer(_GRACE_S, os._exit, (1,)).start()
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run one phone until it is told to stop; never returns."""
-    parser = argparse.ArgumentParser(prog="python -m paycall.demo.phone", description=__doc__.splitlines()[0])
-    parser.add_argument("--address", default="127.0.0.1", help="where SIP and RTP are bound")
-    parser.add_argument("--listen", type=int, default=0, metavar="PORT", help="SIP port; 0 takes a free one")
-    parser.add_argument("--limit-s", type=float, default=600.0, help="the process ends after so long")
-    options = parser.parse_args(arguments)
-    # PJSIP and its surroundings may print; the protocol keeps the real standard output to itself.
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    gc.disable()  # a port or a leg that is collected in another thread aborts PJSIP; the process is short-lived
-    phone = Phone(options.address, options.listen or _free_port(options.address), out, options.limit_s)
-    threading.Thread(target=_read_commands, args=(phone, sys.stdin), daemon=True).start()
-    phone.endpoint.call_later(options.limit_s, phone.quit)
+def run_phone(line: socket.socket, address: str, port: int, limit_s: float) -> None:
+    """Run one phone until it is told to stop; the process ends with it.
+
+    Parameters
+    ----------
+    line
+        A stream socket: commands come in, events go out.
+    address, port
+        Where SIP and RTP are bound; port 0 takes a free one.
+    limit_s
+        The process ends after so long.
+    """
+    phone = Phone(address, port or _free_port(address), line.makefile("w", encoding="utf-8"), limit_s)
+    commands = line.makefile("r", encoding="utf-8")
+    threading.Thread(target=_read_commands, args=(phone, commands), daemon=True).start()
+    phone.endpoint.call_later(limit_s, phone.quit)
     phone.emit("started", sip_uri=phone.endpoint.sip_uri)
     phone.endpoint.run()
-
-
-if __name__ == "__main__":
-    main()

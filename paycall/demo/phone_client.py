@@ -6,17 +6,21 @@ import asyncio
 import contextlib
 import itertools
 import json
-import sys
+import os
+import signal
+import socket
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from paycall.demo.phone_parent import PhoneOptions, PhoneParent
 from paycall.domain.errors import PaycallError
 
 Event = Mapping[str, Any]
 _START_S = 15.0
 _QUIT_S = 5.0
+_PARENT = PhoneParent()
 
 
 class PhoneError(PaycallError):
@@ -31,13 +35,17 @@ class PhoneProcess:
 
     def __init__(
         self,
-        process: asyncio.subprocess.Process,
+        pid: int,
+        process: int,
+        line: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         errors: BinaryIO,
         on_event: Callable[[Event], None] | None,
     ) -> None:
         self.events: list[Event] = []
         self.sip_uri = ""
+        self.pid = pid
         self._process = process
+        self._from_phone, self._to_phone = line
         self._errors = errors
         self._on_event = on_event
         self._ids = itertools.count(1)
@@ -62,14 +70,16 @@ class PhoneProcess:
             If it does not start within 15 s (its port is taken, for example).
         """
         errors = log.open("a+b") if log else tempfile.TemporaryFile()  # noqa: SIM115 - closed with the phone
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "paycall.demo.phone"),
-            *("--address", address, "--listen", str(port), "--limit-s", str(limit_s)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=errors,
-        )
-        phone = cls(process, errors, on_event)
+        ours, theirs = socket.socketpair()
+        options = PhoneOptions(address, port, limit_s)
+        try:
+            with theirs:
+                pid, process = await asyncio.to_thread(_PARENT.fork, options, theirs, errors.fileno())
+        except OSError:
+            ours.close()
+            errors.close()
+            raise PhoneError("no scripted phone could be started") from None
+        phone = cls(pid, process, await asyncio.open_connection(sock=ours), errors, on_event)
         try:
             phone.sip_uri = str((await phone.wait_for("started", _START_S))["sip_uri"])
         except PhoneError:
@@ -78,18 +88,12 @@ class PhoneProcess:
         return phone
 
     @property
-    def pid(self) -> int:
-        """The process."""
-        return self._process.pid
-
-    @property
     def over(self) -> bool:
         """Whether the process has ended."""
         return self._over
 
     async def _read(self) -> None:
-        assert self._process.stdout is not None  # noqa: S101 - asked for a pipe
-        async for line in self._process.stdout:
+        while line := await self._line():
             if not line.endswith(b"\n"):  # cut off in the middle: the phone was killed
                 break
             event = json.loads(line)
@@ -152,23 +156,41 @@ class PhoneProcess:
             raise PhoneError(f"the scripted phone could not do '{what}' ({event['reason']})")
         return event
 
-    async def _send(self, command: Mapping[str, object]) -> None:
-        assert self._process.stdin is not None  # noqa: S101 - asked for a pipe
+    async def _line(self) -> bytes:
         try:
-            self._process.stdin.write(json.dumps(command).encode() + b"\n")
-            await self._process.stdin.drain()
-        except (BrokenPipeError, ConnectionResetError):
+            return await self._from_phone.readline()
+        except ConnectionError:  # it was killed with something left to read
+            return b""
+
+    async def _send(self, command: Mapping[str, object]) -> None:
+        try:
+            self._to_phone.write(json.dumps(command).encode() + b"\n")
+            await self._to_phone.drain()
+        except ConnectionError:
             raise PhoneError("the scripted phone has ended") from None
 
     async def close(self) -> None:
         """End the process: politely, then by force. Harmless if it is gone."""
-        assert self._process.stdin is not None  # noqa: S101 - asked for a pipe
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self._process.stdin.close()
+        if self._errors.closed:
+            return
+        with contextlib.suppress(OSError):
+            self._to_phone.write_eof()
         try:
-            await asyncio.wait_for(self._process.wait(), _QUIT_S)
+            await asyncio.wait_for(self._ended(), _QUIT_S)
         except TimeoutError:
-            self._process.kill()
-            await self._process.wait()
+            signal.pidfd_send_signal(self._process, signal.SIGKILL)
+            await self._ended()
         await self._reader
+        self._to_phone.close()
+        os.close(self._process)
         self._errors.close()
+
+    async def _ended(self) -> None:
+        """Wait for the end of the process: then its descriptor can be read (pidfd_open(2))."""
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        loop.add_reader(self._process, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(self._process)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
+import subprocess
+import sys
 import wave
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from dsp.detector import detect
@@ -45,11 +47,9 @@ def _read(path: Path) -> np.ndarray:
 
 
 def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    with contextlib.suppress(psutil.NoSuchProcess), contextlib.suppress(psutil.TimeoutExpired):
+        psutil.Process(pid).wait(2)  # the kernel tells of its end a moment before it buries it
+    return psutil.pid_exists(pid)
 
 
 async def _keys_that_arrive(mode: str, folder: Path) -> tuple[str, list[dict[str, object]]]:
@@ -193,6 +193,39 @@ def test_a_second_call_is_busy_and_the_first_goes_on() -> None:
             return int(ended["code"])
 
     assert asyncio.run(intrude()) == 486
+
+
+def test_phones_have_one_parent_which_is_started_anew_when_it_has_gone() -> None:
+    async def start() -> tuple[PhoneProcess, PhoneProcess, PhoneProcess]:
+        first = await PhoneProcess.start()
+        second = await PhoneProcess.start()
+        parent = psutil.Process(first.pid).parent()
+        assert parent is not None
+        assert psutil.Process(second.pid).ppid() == parent.pid
+        parent.kill()
+        parent.wait(5)
+        third = await PhoneProcess.start()
+        assert third.pid not in (first.pid, second.pid)
+        for phone in (first, second, third):  # the first two go on
+            await phone.tell("received")
+            await phone.close()
+        return first, second, third
+
+    assert not any(_is_running(phone.pid) for phone in asyncio.run(start()))
+
+
+def test_phones_and_their_parent_end_with_who_started_them() -> None:
+    program = (
+        "import asyncio, os, psutil\n"
+        "from paycall.demo.phone_client import PhoneProcess\n"
+        "phone = asyncio.run(PhoneProcess.start())\n"
+        "print(phone.pid, psutil.Process(phone.pid).ppid(), flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, timeout=PATIENCE_S, check=False
+    )
+    assert [_is_running(int(pid)) for pid in said.stdout.split()] == [False, False]
 
 
 def test_a_phone_that_cannot_start_says_so() -> None:

@@ -56,8 +56,9 @@ def test_the_caller_keys_what_is_asked(tmp_path: Path) -> None:
                 await to_agent.tell("call", uri=agent_uri)
                 await to_agent.wait_for("audio", PATIENCE_S)
                 await test_calls.asked(test_call_id, [Field.CARD_NUMBER, Field.SECURITY_CODE])
-                for phone in psutil.Process().children():  # ours, and the one that the test call has started
-                    all_before_others(phone.pid)
+                for parent in psutil.Process().children():
+                    for phone in parent.children():  # ours, and the one that the test call has started
+                        all_before_others(phone.pid)
                 for _ in range(60):
                     await asyncio.sleep(1)
                     await cell.tell("save", path=str(tmp_path / "keys.wav"))
