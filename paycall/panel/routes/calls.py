@@ -13,7 +13,6 @@ from paycall.domain.errors import InputError
 from paycall.domain.free_text import holds_card_number
 from paycall.domain.money import Money
 from paycall.panel.access import InContext, SignedIn
-from paycall.panel.problems import Problem
 from paycall.panel.routes.session import address_of
 from paycall.panel.schemas import Call, Calls, CreatePayment, Id, PauseRecording, Payment, TestCall
 from paycall.panel.services.audit import note
@@ -25,7 +24,7 @@ from paycall.store.database import reading
 from paycall.store.tables import CallRow
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": text}
+    status: {"description": text}
     for status, text in (
         (401, "not signed in"),
         (403, "not allowed, or sent by another site's page"),
@@ -116,7 +115,7 @@ async def start_test_call(principal: SignedIn, services: InServices) -> TestCall
     status_code=201,
     responses={
         200: {"model": Payment, "description": "this Idempotency-Key was used before: the same payment"},
-        400: {"model": Problem, "description": "no Idempotency-Key"},
+        400: {"description": "no Idempotency-Key"},
     },
 )
 async def create_payment(

@@ -7,7 +7,6 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from paycall.panel.access import InContext, SignedIn
-from paycall.panel.problems import Problem
 from paycall.panel.routes.calls import PROBLEMS
 from paycall.panel.routes.session import address_of
 from paycall.panel.schemas import Call, DialOut, LinkCode
@@ -16,7 +15,7 @@ from paycall.panel.services.views import call_view
 from paycall.panel.services.visibility import call_for
 
 _TOO_MANY: dict[int | str, dict[str, Any]] = {
-    429: {"model": Problem, "description": "too often; wait a minute"}
+    429: {"description": "too often; wait a minute"}
 }
 router = APIRouter(prefix="/api/v1", tags=["calls"], responses={**PROBLEMS, **_TOO_MANY})
 
