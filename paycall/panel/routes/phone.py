@@ -14,9 +14,7 @@ from paycall.panel.services.services import InServices
 from paycall.panel.services.views import call_view
 from paycall.panel.services.visibility import call_for
 
-_TOO_MANY: dict[int | str, dict[str, Any]] = {
-    429: {"description": "too often; wait a minute"}
-}
+_TOO_MANY: dict[int | str, dict[str, Any]] = {429: {"description": "too often; wait a minute"}}
 router = APIRouter(prefix="/api/v1", tags=["calls"], responses={**PROBLEMS, **_TOO_MANY})
 
 
