@@ -4,7 +4,7 @@
 FROM python:3.12-slim-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 WORKDIR /srv/paycall
-COPY Makefile pyproject.toml requirements.lock README.md LICENSE ./
+COPY Makefile pyproject.toml requirements-pip.lock requirements.lock README.md LICENSE ./
 COPY paycall ./paycall
 COPY dsp ./dsp
 COPY gateway_adapters ./gateway_adapters

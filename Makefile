@@ -21,20 +21,24 @@ $(BIN)/python:
 	@echo "paycall: making $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "paycall: $(PYTHON) cannot make a virtual environment (Debian: apt install python3-venv)"; exit 1; }
 
-# A stamp for each lock, so that a second start installs nothing. The two are complete and share no package: nothing
-# has to be resolved, and both can be installed at the same time.
-PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-deps -q
+# A stamp for each lock, so that a second start installs nothing. They are complete and share no package: nothing has
+# to be resolved, and what runs and what tests can be installed at the same time.
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-deps -q --require-hashes
 
-$(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
+$(VENV)/.pip: requirements-pip.lock | $(BIN)/python
+	@$(PIP_INSTALL) -r requirements-pip.lock
+	@touch $@
+
+$(VENV)/.runtime: requirements.lock pyproject.toml $(VENV)/.pip
 	@echo "paycall: installing the packages in requirements.lock (about a minute the first time)"
-	@$(PIP_INSTALL) --require-hashes --progress-bar on -r requirements.lock
-	@$(PIP_INSTALL) --no-build-isolation -e .
+	@$(PIP_INSTALL) --progress-bar on -r requirements.lock
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --disable-pip-version-check --no-deps -q --no-build-isolation -e .
 	@$(BIN)/python -m compileall -q paycall dsp gateway_adapters
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.lock | $(BIN)/python
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.pip
 	@echo "paycall: installing the packages in requirements-dev.lock"
-	@$(PIP_INSTALL) --require-hashes --no-compile -r requirements-dev.lock
+	@$(PIP_INSTALL) --no-compile -r requirements-dev.lock
 	@touch $@
 
 install: ## make the environment alone, the tests' needs included
