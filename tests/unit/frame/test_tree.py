@@ -20,7 +20,8 @@ def tracked() -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("lock", "least"), [("requirements-pip.lock", 1), ("requirements.lock", 20), ("requirements-dev.lock", 20)]
+    ("lock", "least"),
+    [("requirements-pip.lock", 1), ("requirements.lock", 20), ("requirements-dev.lock", 20)],
 )
 def test_locks_pin_with_hashes_and_name_no_address(lock: str, least: int) -> None:
     text = (ROOT / lock).read_text()
