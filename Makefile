@@ -67,14 +67,14 @@ test-calls:
 
 # What has no phones in it, in the time that those leave.
 test-aside:
-	@MAKEFLAGS= $(BIN)/python scripts/spare_time.py $(MAKE) --no-print-directory lint test-dsp test-unit
+	@MAKEFLAGS= $(BIN)/python scripts/spare_time.py $(MAKE) --no-print-directory --jobs 2 --output-sync lint test-dsp test-unit
 
 test-unit:
 	$(PYTEST)/unit tests/property tests/unit
 
 # Apart from the others: Playwright leaves an event loop in its process.
 test-browser:
-	$(PYTEST)/browser -n 2 --dist loadfile --durations 10 tests/browser
+	$(PYTEST)/browser -n 2 --dist loadfile --no-loadscope-reorder --durations 40 tests/browser
 
 test-dsp:
 	$(PYTEST)/dsp --durations 10 tests/integration/dsp

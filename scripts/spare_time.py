@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-NICENESS = 10
+NICENESS = 13
 
 
 def run(command: list[str]) -> int:
