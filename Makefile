@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python scripts/second_look.py .pytest_cache
 
 .DEFAULT_GOAL := help
-.PHONY: help run install system-tools test test-live test-calls test-aside test-unit test-browser test-dsp lint bench bench-dsp bench-media bench-vault bench-panel demo lock peers storm soak screenshots clean
+.PHONY: help run install system-tools test test-live test-calls test-aside test-panel test-unit test-browser test-dsp lint bench bench-dsp bench-media bench-vault bench-panel demo lock peers storm soak screenshots clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | column -t -s- -l2
@@ -67,10 +67,13 @@ test-calls:
 
 # What has no phones in it, in the time that those leave.
 test-aside:
-	@MAKEFLAGS= $(BIN)/python scripts/spare_time.py $(MAKE) --no-print-directory --jobs 2 --output-sync lint test-dsp test-unit
+	@MAKEFLAGS= $(BIN)/python scripts/spare_time.py $(MAKE) --no-print-directory --jobs 2 --output-sync lint test-dsp test-panel test-unit
+
+test-panel:
+	$(PYTEST)/panel tests/unit/panel
 
 test-unit:
-	$(PYTEST)/unit tests/property tests/unit
+	$(PYTEST)/unit --ignore tests/unit/panel tests/property tests/unit
 
 # Apart from the others: Playwright leaves an event loop in its process.
 test-browser:

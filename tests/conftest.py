@@ -30,13 +30,14 @@ sys.path[:] = [path for path in sys.path if path != _AS_INSTALLED]
 settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
-# Files that take about a minute or more, longest first: no worker shall begin with one when the others are done.
+# Files that take about a minute or more, longest first: no worker shall begin with one when the others are done. A
+# worker is given the next file while it has two tests left, so files of one or two do not come last either.
 LONGEST = (
     "demo_whole", "media_node", "leak_payment", "media_capture", "demo_test_calls", "serve", "kill", "foreign_phones",
     "fault_storm", "many_machines", "vault_process", "kamailio_site", "media_interop", "kamailio_lost",
     "vault_at_acquirers", "recording_calls",
-    "browser_pages", "browser_stories", "browser_money", "browser_people", "browser_steps", "browser_payment",
-    "browser_sign_in", "browser_calls", "browser_unknown",
+    "browser_pages", "browser_stories", "browser_unknown", "browser_payment", "browser_phone", "browser_oidc",
+    "browser_money", "browser_people", "browser_steps", "browser_sign_in", "browser_calls",
 )  # fmt: skip
 _TURN = {f"test_{name}.py": turn for turn, name in enumerate(LONGEST)}
 
