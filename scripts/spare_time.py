@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-NICENESS = 13
+NICENESS = 15
 
 
 def run(command: list[str]) -> int:

@@ -6,6 +6,8 @@ late approvals to keep or to void, and whatever only the acquirer's own tool can
 
 from __future__ import annotations
 
+from functools import cache
+
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
@@ -19,8 +21,9 @@ WAITING = "waiting"
 """The name under which the history lists them, beside the payments' states."""
 
 
+@cache
 def waits() -> ColumnElement[bool]:
-    """The condition on payments."""
+    """The condition on payments; every board asks it, and it is always the same."""
     hung_up = select(CallRow.id).where(CallRow.ended_at.is_not(None))
     unknown = and_(
         PaymentRow.state == PaymentState.UNKNOWN.value,

@@ -47,9 +47,14 @@ def _read(path: Path) -> np.ndarray:
 
 
 def _is_running(pid: int) -> bool:
-    with contextlib.suppress(psutil.NoSuchProcess), contextlib.suppress(psutil.TimeoutExpired):
-        psutil.Process(pid).wait(2)  # the kernel tells of its end a moment before it buries it
-    return psutil.pid_exists(pid)
+    try:
+        process = psutil.Process(pid)
+        process.wait(2)  # the kernel tells of its end a moment before it buries it
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.TimeoutExpired:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 async def _keys_that_arrive(mode: str, folder: Path) -> tuple[str, list[dict[str, object]]]:

@@ -15,8 +15,8 @@ const PAYMENT = [
   "partly_refunded", "refund_failed", "updated",
 ].map((n) => `payment.${n}`);
 
-// Events come in bursts, and each has the server write the board once more.
-const BURST_MS = 50;
+// Events come in bursts, and the server writes the board once for all of one.
+const BURST_MS = 40;
 // On a supervisor's board the captures and payments of others never end: so late they may be seen in the list.
 const OTHERS_MS = 500;
 
@@ -77,7 +77,7 @@ async function load(follow = true) {
   later = 0;
   try {
     do {
-      if (loadAgain) await new Promise((resolve) => setTimeout(resolve, BURST_MS));
+      await new Promise((resolve) => setTimeout(resolve, BURST_MS));
       loadAgain = false;
       progress.clear();
       const asked = front;
