@@ -115,9 +115,8 @@ def main() -> None:
     asked = socket.socket(fileno=os.dup(0))
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a terminal's Ctrl-C is for who drives the phones
-    signal.signal(
-        signal.SIGCHLD, signal.SIG_IGN
-    )  # nobody waits for a phone: who asked has a descriptor of it
+    # Nobody waits for a phone: who asked has a descriptor of it.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     gc.disable()  # a port or a leg that is collected in another thread aborts PJSIP; a phone is short-lived
     gc.freeze()
     while select.select([asked], [], [], _IDLE_S)[0]:
