@@ -28,6 +28,7 @@ const shown = new Map(); // part -> the server's text of it, to leave alone what
 let front = document.querySelector("[data-front]")?.dataset.front ?? "";
 let loading = false;
 let loadAgain = false;
+let chosen = false; // the call in front was clicked or dialled just now: a newer one does not take its place
 let later = 0;
 // The newest count of each payment's fields: a part that was rendered a moment ago must not take a dot away again.
 const progress = new Map();
@@ -67,7 +68,8 @@ function announce() {
   if (text && announcer.textContent !== text) announcer.textContent = text;
 }
 
-async function load(follow = true) {
+async function load(byHand = false) {
+  chosen ||= byHand;
   if (loading) {
     loadAgain = true;
     return;
@@ -75,12 +77,15 @@ async function load(follow = true) {
   loading = true;
   clearTimeout(later);
   later = 0;
+  let follow = true;
   try {
     do {
       await new Promise((resolve) => setTimeout(resolve, BURST_MS));
       loadAgain = false;
       progress.clear();
       const asked = front;
+      follow = !chosen;
+      chosen = false;
       const page = await fragment(`/fragments/board?call=${encodeURIComponent(asked)}&follow=${follow}`);
       await free();
       if (front !== asked) continue; // another call was clicked meanwhile: what came is not for it
@@ -93,7 +98,7 @@ async function load(follow = true) {
     closeWhatIsOver();
     announce();
   } catch {
-    setTimeout(() => load(follow), 1500);
+    setTimeout(() => load(!follow), 1500);
   } finally {
     loading = false;
   }
@@ -148,7 +153,7 @@ function setState(state) {
 // A call that was dialled from here is in front, even if it is over before the board has heard of it.
 document.addEventListener("dialled", (event) => {
   front = event.detail;
-  load(false);
+  load(true);
 });
 
 board.addEventListener("click", (event) => {
@@ -157,7 +162,7 @@ board.addEventListener("click", (event) => {
   event.preventDefault();
   front = link.dataset.call;
   history.replaceState(null, "", link.href);
-  load(false);
+  load(true);
 });
 
 const stream = new Stream([...CALL, ...CAPTURE, ...PAYMENT], document.querySelector('meta[name="paycall-last-event"]').content);
