@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-NICENESS = 15
+NICENESS = 13
 
 
 def run(command: list[str]) -> int:
