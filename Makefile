@@ -23,22 +23,23 @@ $(BIN)/python:
 
 # A stamp for each lock, so that a second start installs nothing. They are complete and share no package: nothing has
 # to be resolved, and what runs and what tests can be installed at the same time.
-PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-deps -q --require-hashes
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-deps -q
+INSTALL_LOCK := $(PIP_INSTALL) --require-hashes
 
 $(VENV)/.pip: requirements-pip.lock | $(BIN)/python
-	@$(PIP_INSTALL) -r requirements-pip.lock
+	@$(INSTALL_LOCK) -r requirements-pip.lock
 	@touch $@
 
 $(VENV)/.runtime: requirements.lock pyproject.toml $(VENV)/.pip
 	@echo "paycall: installing the packages in requirements.lock (about a minute the first time)"
-	@$(PIP_INSTALL) --progress-bar on -r requirements.lock
-	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --disable-pip-version-check --no-deps -q --no-build-isolation -e .
+	@$(INSTALL_LOCK) --progress-bar on -r requirements.lock
+	@PYTHONWARNINGS=ignore $(PIP_INSTALL) --no-build-isolation -e . # setuptools warns of every editable installation
 	@$(BIN)/python -m compileall -q paycall dsp gateway_adapters
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.pip
 	@echo "paycall: installing the packages in requirements-dev.lock"
-	@$(PIP_INSTALL) --no-compile -r requirements-dev.lock
+	@$(INSTALL_LOCK) --no-compile -r requirements-dev.lock
 	@touch $@
 
 install: ## make the environment alone, the tests' needs included
