@@ -63,7 +63,7 @@ test-live:
 	@$(MAKE) --no-print-directory test-browser
 
 test-calls:
-	$(PYTEST)/calls -n 5 --dist loadfile --no-loadscope-reorder --durations 25 --ignore tests/integration/dsp \
+	$(PYTEST)/calls -n 6 --dist loadfile --no-loadscope-reorder --durations 25 --ignore tests/integration/dsp \
 		tests/integration tests/leak tests/contract
 
 # What has no phones in it, in the time that those leave.
