@@ -217,6 +217,10 @@ def test_the_panel_restarts_under_a_capture_and_who_was_locked_meanwhile_is_led_
     for seat in seats:
         assert [attempt["state"] for attempt in seat.payment()["attempts"]] == ["approved"]
         auditor = auditors[seat.language]
+        # Who was already being led out when the panel was killed has the browser's own page now, which asks again by
+        # itself where somebody looks at it, but not here.
+        if auditor.url.startswith("chrome-error:"):
+            auditor.reload()
         auditor.wait_for_url("**/sign-in**")
         expect(auditor.locator("button.primary")).to_have_text(say(seat.language, "Sign in"))
         site.change(f"auditor-{seat.language}", locked=False)
