@@ -36,8 +36,8 @@ LONGEST = (
     "demo_whole", "media_node", "leak_payment", "media_capture", "demo_test_calls", "serve", "kill", "foreign_phones",
     "fault_storm", "many_machines", "vault_process", "kamailio_site", "media_interop", "kamailio_lost",
     "vault_at_acquirers", "recording_calls",
-    "browser_pages", "browser_stories", "browser_unknown", "browser_payment", "browser_phone", "browser_oidc",
-    "browser_money", "browser_people", "browser_steps", "browser_sign_in", "browser_calls",
+    "browser_pages", "browser_stories", "browser_unknown", "browser_payment", "browser_steps", "browser_money",
+    "browser_calls", "browser_oidc", "browser_people", "browser_sign_in", "browser_phone",
 )  # fmt: skip
 _TURN = {f"test_{name}.py": turn for turn, name in enumerate(LONGEST)}
 
