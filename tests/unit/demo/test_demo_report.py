@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -148,12 +147,6 @@ def test_chance_is_one_in_sixteen(keys: int, most: int) -> None:
 
 def test_percentiles_of_nothing() -> None:
     assert percentiles([]) == {"p50": None, "p95": None, "max": None}
-
-
-def test_making_a_report_of_a_call_takes_no_time_to_speak_of(tmp_path: Path) -> None:
-    started = time.monotonic()
-    _report(_record(tmp_path))
-    assert time.monotonic() - started < 5
 
 
 def test_a_story_that_broke_off_prints_the_same_names(tmp_path: Path) -> None:
