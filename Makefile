@@ -80,7 +80,7 @@ test-unit:
 test-browser:
 	$(PYTEST)/browser -n 2 --dist loadfile --no-loadscope-reorder --durations 40 tests/browser
 
-# Hours of speech are made and thrown away: memory that went back to the system each time would be a third of the work.
+# Hours of speech are made and thrown away: memory that went back to the system each time would be a fifth of the work.
 test-dsp: export MALLOC_MMAP_THRESHOLD_ = 1073741824
 test-dsp: export MALLOC_TRIM_THRESHOLD_ = 1073741824
 test-dsp:

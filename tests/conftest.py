@@ -31,7 +31,8 @@ settings.register_profile("patient", settings(), deadline=None, suppress_health_
 settings.load_profile("patient")
 
 # Files that take about a minute or more, longest first: no worker shall begin with one when the others are done. A
-# worker is given the next file while it has two tests left, so files of one or two do not come last either.
+# worker is given the next file while it has two tests left, so files of one or two do not come last either. After the
+# longest two, the browser's are in an order with which both workers end at about the same time.
 LONGEST = (
     "demo_whole", "media_node", "leak_payment", "media_capture", "demo_test_calls", "serve", "kill", "foreign_phones",
     "fault_storm", "many_machines", "vault_process", "kamailio_site", "media_interop", "kamailio_lost",
